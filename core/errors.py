@@ -1,0 +1,170 @@
+"""The error tree.
+
+TutelageError
+├── SettingsError            the settings file or the environment is wrong
+├── StartupError             a role cannot start: port taken, folder not writable, disk full, file missing
+├── StateError               a store on disk is damaged, or was written by a newer Tutelage
+├── RegistryError            the model registry does not answer, or has no such version
+├── ModelFolderError         a student's folder is incomplete, altered, or of an unknown architecture
+├── DataError                a data file cannot be used: missing column, unknown label, broken row
+├── TeacherError             the teacher refused, failed, or may not be used for this
+│   ├── BudgetExceededError  the next call could exceed the announced budget
+│   └── PermissionDeniedError the settings do not permit this use of the teacher or of the data
+└── ApiError                 what an HTTP client did, or met; rendered in OpenAI's error shape
+    ├── InvalidRequestError  400
+    ├── ModelNotFoundError   404
+    ├── NotFoundError        404
+    ├── MethodNotAllowedError 405
+    ├── BodyTooLargeError    413
+    ├── OverloadedError      429, with retry-after
+    ├── InternalError        500
+    ├── UpstreamError        502
+    ├── UnavailableError     503, with retry-after
+    └── DeadlineError        504
+
+Every message says what is wrong *and* how to put it right. The command line prints the message alone, in one line.
+"""
+
+from __future__ import annotations
+
+
+class TutelageError(Exception):
+    """Base of everything that Tutelage raises on purpose."""
+
+    @property
+    def message(self) -> str:
+        """The text for a person, without a traceback."""
+        return str(self)
+
+
+class SettingsError(TutelageError):
+    """The settings file or the environment is wrong."""
+
+
+class StartupError(TutelageError):
+    """A role cannot start on this machine as it is."""
+
+
+class StateError(TutelageError):
+    """A store on disk is damaged, or was written by a newer Tutelage."""
+
+
+class RegistryError(TutelageError):
+    """The model registry does not answer, or does not hold what was asked for."""
+
+
+class ModelFolderError(TutelageError):
+    """A student's folder is incomplete, altered, or of an unknown architecture."""
+
+
+class DataError(TutelageError):
+    """A data file cannot be used as it is."""
+
+
+class TeacherError(TutelageError):
+    """The teacher refused, failed, or may not be used for this."""
+
+
+class BudgetExceededError(TeacherError):
+    """The next call could exceed the announced budget."""
+
+
+class PermissionDeniedError(TeacherError):
+    """The settings do not permit this use of the teacher or of the data."""
+
+
+class ApiError(TutelageError):
+    """An error for an HTTP client, with what OpenAI's error shape needs."""
+
+    status: int = 500
+    type: str = "server_error"
+    code: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.param = param
+        self.retry_after = retry_after
+        if code is not None:
+            self.code = code
+
+
+class InvalidRequestError(ApiError):
+    """The request cannot be understood."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class NotFoundError(ApiError):
+    """There is nothing at this address, or no such exchange."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """The request names a model that is neither a task nor an alias of one."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowedError(ApiError):
+    """The address exists, but not for this method."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class BodyTooLargeError(ApiError):
+    """The body exceeds the configured limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "body_too_large"
+
+
+class OverloadedError(ApiError):
+    """More is under way than is allowed; nothing was queued."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "overloaded"
+
+
+class InternalError(ApiError):
+    """A defect of ours. The details are in the log, never in the answer."""
+
+    code = "internal_error"
+
+
+class UpstreamError(ApiError):
+    """Whoever should have answered failed or answered with rubbish."""
+
+    status = 502
+    type = "server_error"
+    code = "upstream_error"
+
+
+class UnavailableError(ApiError):
+    """Nobody can answer at the moment."""
+
+    status = 503
+    type = "server_error"
+    code = "unavailable"
+
+
+class DeadlineError(ApiError):
+    """Nobody answered in time."""
+
+    status = 504
+    type = "server_error"
+    code = "deadline_exceeded"

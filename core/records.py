@@ -1,0 +1,141 @@
+"""What is recorded for good. Plain typed records, encoded as MessagePack on their way from the gateway to the archive.
+
+Every record carries the version of its schema; a reader refuses one that is newer than itself instead of guessing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from core.errors import StateError
+
+SCHEMA: Final = 1
+
+
+class Reason(StrEnum):
+    """Why this one answered: a closed set, and a metric label. The rules are in `router/policy.py`."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    NO_STUDENT = "no_student"
+    NOT_TRUSTED = "not_trusted"
+    LOW_CONFIDENCE = "low_confidence"
+    TEMPLATE_MISMATCH = "template_mismatch"
+    STUDENT_UNAVAILABLE = "student_unavailable"
+    BREAKER_OPEN = "breaker_open"
+    OVER_DEADLINE = "over_deadline"
+    RETRY_FALLBACK = "retry_fallback"
+    PASSTHROUGH = "passthrough"
+    FORCED = "forced"
+
+
+class Answerer(StrEnum):
+    """Who answered an exchange. `NOBODY`: the client received an error."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+    NOBODY = "nobody"
+
+
+class Kind(StrEnum):
+    """Kinds of records; one stream of the journal for each task and kind."""
+
+    EXCHANGE = "exchanges"
+    FEEDBACK = "feedback"
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens, as whoever answered counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class StudentAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the student said, kept also where the teacher answered in its stead.
+
+    `distribution` holds one little-endian float16 a label, in the order of the label set `label_set`; `vector` the
+    student's pooled vector at reduced size, in the same encoding.
+    """
+
+    version: str
+    label: str
+    confidence: float
+    label_set: str
+    distribution: bytes = b""
+    vector: bytes = b""
+
+
+class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
+    """One request and what answered it. Times in milliseconds, `at` in seconds since the epoch (UTC)."""
+
+    id: str
+    task: str
+    at: float
+    answered_by: Answerer
+    reason: Reason
+    status: int
+    model: str = ""
+    version: str = ""
+    template: str = ""
+    text: str | None = None
+    request: bytes = b""
+    output: str | None = None
+    label: str | None = None
+    student: StudentAnswer | None = None
+    completion_id: str = ""
+    request_id: str = ""
+    user: str = ""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    streamed: bool = False
+    complete: bool = True
+    total_ms: float = 0.0
+    upstream_ms: float = 0.0
+    error: str = ""
+    schema: int = SCHEMA
+
+
+class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, tag="feedback"):
+    """Ground truth for an exchange, hours or weeks later. `exchange` is our id or the upstream's completion id."""
+
+    id: str
+    task: str
+    exchange: str
+    label: str
+    at: float
+    comment: str = ""
+    source: str = "client"
+    schema: int = SCHEMA
+
+
+Record = Exchange | Feedback
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """Encode a record for the local log and the journal."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """Decode what `encode` wrote. Raises StateError where the data is damaged or newer than this program."""
+    try:
+        record = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise StateError(f"a record in the log cannot be read ({error}); it is damaged or not a record") from error
+    if record.schema > SCHEMA:
+        raise StateError(
+            f"record {record.id} has schema {record.schema}, newer than {SCHEMA}, which this Tutelage knows; upgrade it"
+        )
+    return record
+
+
+def kind_of(record: Record) -> Kind:
+    """The kind under which a record is journalled and archived."""
+    return Kind.EXCHANGE if isinstance(record, Exchange) else Kind.FEEDBACK

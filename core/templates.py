@@ -1,0 +1,134 @@
+"""Prompt templates: what the student was trained on, as a chat request with named holes.
+
+A classifier student reads the *holes*, never the boilerplate around them. A chat request that fits no template of its
+task goes to the teacher (`template_mismatch`): a student must not answer what it was not taught to read.
+
+Matching is linear in the length of the message: literals are searched from left to right, without regular expressions,
+so no prompt can make it back-track.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _MessagePattern:
+    role: str
+    literals: tuple[str, ...]  # one more than there are holes
+    holes: tuple[str, ...]
+
+    def match(self, role: str, content: str) -> list[str] | None:
+        if role != self.role:
+            return None
+        if not self.holes:
+            return [] if content == self.literals[0] else None
+        first, last = self.literals[0], self.literals[-1]
+        if len(content) < len(first) + len(last) or not content.startswith(first) or not content.endswith(last):
+            return None
+        end = len(content) - len(last)
+        start = len(first)
+        values = []
+        for literal in self.literals[1:-1]:
+            found = content.find(literal, start, end)
+            if found < 0:
+                return None
+            values.append(content[start:found])
+            start = found + len(literal)
+        values.append(content[start:end])
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A named prompt template. `version` is a hash of its content and is recorded with every exchange."""
+
+    name: str
+    version: str
+    patterns: tuple[_MessagePattern, ...]
+
+    @property
+    def holes(self) -> tuple[str, ...]:
+        """Names of the holes, in reading order."""
+        return tuple(hole for pattern in self.patterns for hole in pattern.holes)
+
+    def match(self, messages: Sequence[tuple[str, str]]) -> str | None:
+        """Return the text that the student reads, or None where the messages do not fit.
+
+        One hole: its value. Several: one line `name: value` each, in the template's order.
+        """
+        if len(messages) != len(self.patterns):
+            return None
+        values: list[str] = []
+        for pattern, (role, content) in zip(self.patterns, messages, strict=True):
+            found = pattern.match(role, content)
+            if found is None:
+                return None
+            values += found
+        if len(values) == 1:
+            return values[0]
+        return "\n".join(f"{name}: {value}" for name, value in zip(self.holes, values, strict=True))
+
+
+def compile_template(name: str, messages: Sequence[tuple[str, str]]) -> Template:
+    """Compile `(role, content)` pairs with holes such as `{text}` into a Template.
+
+    Raises ValueError where there is no hole, a hole occurs twice, or two holes touch (no text would tell them apart).
+    """
+    patterns = tuple(_compile_message(role, content) for role, content in messages)
+    holes = [hole for pattern in patterns for hole in pattern.holes]
+    if not holes:
+        raise ValueError(f"template {name!r} has no hole; write {{text}} where the message to classify stands")
+    if len(set(holes)) != len(holes):
+        raise ValueError(f"template {name!r} uses a hole twice; give each hole its own name")
+    digest = hashlib.sha256(repr([(p.role, p.literals, p.holes) for p in patterns]).encode()).hexdigest()
+    return Template(name, f"{name}@{digest[:8]}", patterns)
+
+
+def first_match(templates: Sequence[Template], messages: Sequence[tuple[str, str]]) -> tuple[Template, str] | None:
+    """Return the first template that fits, and the text for the student."""
+    for template in templates:
+        text = template.match(messages)
+        if text is not None:
+            return template, text
+    return None
+
+
+def flatten(messages: Sequence[Any]) -> list[tuple[str, str]] | None:
+    """Return OpenAI messages as `(role, content)` pairs, or None where one holds more than text.
+
+    Content given as a list of text parts is joined, as OpenAI's clients may send either form.
+    """
+    pairs: list[tuple[str, str]] = []
+    for message in messages:
+        if not isinstance(message, dict) or message.get("tool_calls") or message.get("tool_call_id"):
+            return None
+        role, content = message.get("role"), message.get("content")
+        if isinstance(content, list):
+            content = _join_parts(content)
+        if not isinstance(role, str) or not isinstance(content, str):
+            return None
+        pairs.append((role, content))
+    return pairs
+
+
+def _join_parts(parts: list[Any]) -> str | None:
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    if len(texts) != len(parts):
+        return None
+    strings = [text for text in texts if isinstance(text, str)]
+    return "".join(strings) if len(strings) == len(texts) else None
+
+
+def _compile_message(role: str, content: str) -> _MessagePattern:
+    pieces = _HOLE.split(content)
+    literals, holes = tuple(pieces[::2]), tuple(pieces[1::2])
+    if any(not literal for literal in literals[1:-1]):
+        raise ValueError(f"two holes touch in {content!r}; put some text between them")
+    return _MessagePattern(role, literals, holes)
