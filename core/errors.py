@@ -107,13 +107,13 @@ class NotFoundError(ApiError):
 
     status = 404
     type = "invalid_request_error"
-    code = "not_found"
+    code: str | None = "not_found"
 
 
 class ModelNotFoundError(NotFoundError):
     """The request names a model that is neither a task nor an alias of one."""
 
-    code = "model_not_found"
+    code: str | None = "model_not_found"
 
 
 class MethodNotAllowedError(ApiError):
@@ -121,7 +121,7 @@ class MethodNotAllowedError(ApiError):
 
     status = 405
     type = "invalid_request_error"
-    code = "method_not_allowed"
+    code: str | None = "method_not_allowed"
 
 
 class BodyTooLargeError(ApiError):
@@ -129,7 +129,7 @@ class BodyTooLargeError(ApiError):
 
     status = 413
     type = "invalid_request_error"
-    code = "body_too_large"
+    code: str | None = "body_too_large"
 
 
 class OverloadedError(ApiError):
@@ -137,13 +137,13 @@ class OverloadedError(ApiError):
 
     status = 429
     type = "rate_limit_error"
-    code = "overloaded"
+    code: str | None = "overloaded"
 
 
 class InternalError(ApiError):
     """A defect of ours. The details are in the log, never in the answer."""
 
-    code = "internal_error"
+    code: str | None = "internal_error"
 
 
 class UpstreamError(ApiError):
@@ -151,7 +151,7 @@ class UpstreamError(ApiError):
 
     status = 502
     type = "server_error"
-    code = "upstream_error"
+    code: str | None = "upstream_error"
 
 
 class UnavailableError(ApiError):
@@ -159,7 +159,7 @@ class UnavailableError(ApiError):
 
     status = 503
     type = "server_error"
-    code = "unavailable"
+    code: str | None = "unavailable"
 
 
 class DeadlineError(ApiError):
@@ -167,4 +167,4 @@ class DeadlineError(ApiError):
 
     status = 504
     type = "server_error"
-    code = "deadline_exceeded"
+    code: str | None = "deadline_exceeded"

@@ -126,7 +126,7 @@ def encode(record: Record) -> bytes:
 def decode(data: bytes) -> Record:
     """Decode what `encode` wrote. Raises StateError where the data is damaged or newer than this program."""
     try:
-        record = _decoder.decode(data)
+        record: Record = _decoder.decode(data)
     except msgspec.DecodeError as error:
         raise StateError(f"a record in the log cannot be read ({error}); it is damaged or not a record") from error
     if record.schema > SCHEMA:

@@ -20,6 +20,7 @@ from core.labels import LabelSet
 from core.templates import Template, compile_template
 
 _PREFIX = "TUTELAGE_"
+_NOT_SETTINGS = {"log_level"}
 _TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -47,8 +48,6 @@ class GatewaySettings(_Section):
     """Address to bind. Anything but loopback needs API keys."""
     port: int = Field(8080, ge=0, le=65535)
     """Port to bind; 0 takes a free one."""
-    workers: int = Field(1, ge=1, le=64)
-    """Worker processes."""
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024)
     """Larger bodies are refused with 413."""
     max_in_flight: int = Field(1024, ge=1)
@@ -322,11 +321,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, which arrives as init arguments."""
         return env_settings, init_settings
@@ -393,7 +392,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SettingsError(f"{path}: no such file; write one with `tutelage init`, or name it with --config") from error
+        raise SettingsError(
+            f"{path}: no such file; write one with `tutelage init`, or name it with --config"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
@@ -407,12 +408,15 @@ def _refuse_unknown_environment() -> None:
     for name in os.environ:
         if name.upper().startswith(_PREFIX):
             section = name[len(_PREFIX) :].split("__")[0].lower()
-            if section not in Settings.model_fields:
-                raise SettingsError(f"environment variable {name}: no setting {section!r}; {_suggest(section, Settings.model_fields)}")
+            if section not in Settings.model_fields and section not in _NOT_SETTINGS:
+                raise SettingsError(
+                    f"environment variable {name}: no setting {section!r}; {_suggest(section, Settings.model_fields)}"
+                )
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # A misspelt key often leaves another one missing: the misspelling is the cause, so it is told first.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
@@ -425,7 +429,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     """Field names that are valid at a location of the settings."""
     model: Any = Settings
     for part in location:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         model = _inner_model(field.annotation if field is not None else model)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 

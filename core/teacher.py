@@ -1,4 +1,4 @@
-"""How a teacher is asked for a label, and how its answer is read. Pure functions over bytes; the calls are made elsewhere.
+"""How a teacher is asked for a label, and how its answer is read. Pure functions; the calls are made elsewhere.
 
 Two ways (setting `teacher.ask`). `forward`: the client's own request goes on, with only the model's name replaced; the
 teacher answers with a label by itself. `choose`: the teacher is an LLM that knows nothing of the labels; it is shown
@@ -76,7 +76,9 @@ def read_answer(completion: wire.Completion, labels: LabelSet, teacher: TeacherS
 def _choose_prompt(labels: LabelSet, instructions: str) -> str:
     listed = "\n".join(f"{number}: {name}" for number, name in enumerate(labels.names))
     lead = instructions.strip() or "Classify the user's message."
-    return f"{lead}\n\nThe classes:\n{listed}\n\nAnswer with the number of the one class that fits best, and nothing else."
+    return (
+        f"{lead}\n\nThe classes:\n{listed}\n\nAnswer with the number of the one class that fits best, and nothing else."
+    )
 
 
 def _label_of(content: str | None, labels: LabelSet, teacher: TeacherSettings) -> str | None:

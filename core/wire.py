@@ -226,6 +226,21 @@ def replace_model(body: bytes, model: str, **fields: Any) -> bytes:
     return _encoder.encode(document)
 
 
+def without_field(body: bytes, name: str) -> bytes:
+    """Return `body` without its top-level field `name`; all else is kept byte for byte."""
+    document: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    document.pop(name, None)
+    return _encoder.encode(document)
+
+
+def ask_for_usage(body: bytes, model: str) -> bytes:
+    """Return a streamed request's `body` for `model`, asking for the closing usage chunk; all else is kept."""
+    document = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    given = msgspec.json.decode(document["stream_options"]) if "stream_options" in document else None
+    options = (given if isinstance(given, dict) else {}) | {"include_usage": True}
+    return replace_model(body, model, stream_options=options)
+
+
 def error_body(error: ApiError) -> bytes:
     """Render an error in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`."""
     detail = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}

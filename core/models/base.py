@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -31,5 +32,12 @@ class Classifier(Protocol):
     def architecture(self) -> str:
         """`ngram`, `encoder` or `linear_probe`."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the logits."""
+
     def forward(self, texts: Sequence[str]) -> Forward:
         """Run the model over a batch of texts, in evaluation mode."""
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json`, the weights as safetensors, and a tokenizer where there is one, into `folder`."""

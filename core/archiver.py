@@ -1,0 +1,311 @@
+"""The archiver: journal to archive, every record once.
+
+It reads each stream from its beginning when it starts, and after Redis has restarted or lost data, and leaves out what
+the ledger says is archived. Positions in the ledger move only from where it believed them to be, so a second archiver
+does no harm: whoever is late drops what it holds and reads on from what is true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.archive import Archive, Row, fits
+from core.errors import StateError
+from core.journal import START, Entry, Journal, archived_field, stream_parts
+from core.ledger import Ledger, Move
+from core.records import SCHEMA, decode
+
+_READ_ENTRIES: Final = 8
+_BLOCK_MS: Final = 250
+_HOUSEKEEPING_SECONDS: Final = 5.0
+_MERGE_SECONDS: Final = 60.0
+_SWEEP_SECONDS: Final = 600.0
+_HELD_SECONDS: Final = 30.0
+_FIRST_DELAY: Final = 0.1
+_LONGEST_DELAY: Final = 5.0
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream that is being read, and what of it waits to be archived."""
+
+    name: str
+    read_id: str = START
+    committed_id: str = START
+    """Everything up to here is in the archive."""
+    rows: list[Row] = field(default_factory=list)
+    moves: dict[str, Move] = field(default_factory=dict)
+    """By source: from where it was when the first of its `rows` was read, to where it is once they are archived."""
+    since: float = 0.0
+    """When the first of them was read."""
+    held_until: float = 0.0
+
+    def rewind(self) -> None:
+        """Drop what waits; it will be read again."""
+        self.rows, self.moves, self.read_id = [], {}, self.committed_id
+
+
+class Archiver:
+    """Archives every stream of the journal. `run` is the one task; the attributes are for metrics."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        archive: Archive,
+        ledger: Ledger,
+        *,
+        flush_seconds: float = 2.0,
+        flush_rows: int = 20_000,
+        stream_bytes: int = 256 * 1024 * 1024,
+    ) -> None:
+        self.up = True
+        self.archived = 0
+        """Records archived."""
+        self.duplicates = 0
+        """Records left out since the archive had them."""
+        self.unreadable = 0
+        """Records that could not be decoded; passed over."""
+        self.conflicts = 0
+        """Times when another archiver was faster."""
+        self.trimmed = 0
+        """Entries removed from streams that had grown too long."""
+        self._journal = journal
+        self._archive = archive
+        self._index = ledger.archive_index
+        self._flush_seconds = flush_seconds
+        self._flush_rows = flush_rows
+        self._stream_bytes = stream_bytes
+        self._incarnation = ""
+        self._positions: dict[tuple[str, str], int] = {}
+        self._streams: dict[str, _Stream] = {}
+        self._draining = 0
+        self._caught_up = -1.0
+        self._next = {"housekeeping": 0.0, "merge": time.monotonic() + _MERGE_SECONDS, "sweep": 0.0}
+        self._log = structlog.get_logger("tutelage.archiver")
+
+    async def run(self) -> None:
+        """Archive until cancelled. Redis, the ledger or the disk being away does not end it."""
+        delay = _FIRST_DELAY
+        while True:
+            started = time.monotonic()
+            try:
+                waiting = await self._round()
+            except (RedisError, SQLAlchemyError, OSError, StateError) as error:
+                self._away(error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LONGEST_DELAY)
+                continue
+            self._back()
+            delay = _FIRST_DELAY
+            if not waiting:
+                self._caught_up = started
+
+    async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - False in time, no exception
+        """Wait until everything journalled before this call is archived; False after `timeout` seconds.
+
+        `run` must be under way.
+        """
+        called = time.monotonic()
+        self._draining += 1
+        try:
+            while self._caught_up < called:
+                if time.monotonic() - called > timeout:
+                    return False
+                await asyncio.sleep(0.01)
+        finally:
+            self._draining -= 1
+        return True
+
+    async def _round(self) -> bool:
+        """Read, flush what is due, keep house. True: something waits still."""
+        await self._meet_redis()
+        for name in await self._journal.streams():
+            self._streams.setdefault(name, _Stream(name))
+        got = await self._read()
+        for stream in self._streams.values():
+            if stream.moves and self._is_due(stream):
+                await self._flush(stream)
+        await self._keep_house()
+        return got or any(stream.moves or stream.held_until for stream in self._streams.values())
+
+    async def _meet_redis(self) -> None:
+        """After a start, and after Redis may have lost data: begin again, and tell Redis what is archived."""
+        incarnation = await self._journal.incarnation()
+        if incarnation == self._incarnation:
+            return
+        self._positions = await asyncio.to_thread(self._index.positions)
+        self._streams = {}
+        await self._publish(replace=True)
+        self._incarnation = incarnation
+        self._log.info("journal_read_from_start")
+
+    async def _read(self) -> bool:
+        """Take new entries of all streams; wait a moment where there are none."""
+        now = time.monotonic()
+        after = {stream.name: stream.read_id for stream in self._streams.values() if stream.held_until <= now}
+        block = 1 if self._draining else int(min(_BLOCK_MS, self._flush_seconds * 1000)) or 1
+        if not after:
+            await asyncio.sleep(block / 1000)
+            return False
+        found = await self._journal.read_many(after, _READ_ENTRIES, block)
+        for name, entries in found.items():
+            await asyncio.to_thread(self._take, self._streams[name], entries)
+        return bool(found)
+
+    def _take(self, stream: _Stream, entries: Sequence[Entry]) -> None:
+        """Add the entries' records to what waits, without those that are archived or wait already."""
+        stream.held_until = 0.0
+        if not stream.moves:
+            stream.since = time.monotonic()
+        for entry in entries:
+            move = stream.moves.get(entry.source)
+            have = move.after if move else self._positions.get((stream.name, entry.source), 0)
+            if entry.end <= have:
+                self.duplicates += entry.count
+            else:
+                for end, payload in entry.frames():
+                    if end <= have:
+                        self.duplicates += 1
+                        continue
+                    if not self._take_record(stream, entry.source, end, payload):
+                        return
+            stream.read_id = entry.id
+        if not stream.moves:
+            stream.committed_id = stream.read_id
+
+    def _take_record(self, stream: _Stream, source: str, end: int, payload: bytes) -> bool:
+        """Add one record. False: it is newer than this program, and reading the stream stops before it."""
+        try:
+            stream.rows.append(Row(source, end, decode(payload)))
+        except StateError as error:
+            if _schema_of(payload) > SCHEMA:
+                stream.held_until = time.monotonic() + _HELD_SECONDS
+                self._log.error("stream_held", stream=stream.name, error=str(error))
+                return False
+            self.unreadable += 1
+            self._log.error("unreadable_record", stream=stream.name, source=source, before=end, error=str(error))
+        move = stream.moves.get(source)
+        before = move.before if move else self._positions.get((stream.name, source), 0)
+        stream.moves[source] = Move(stream.name, source, before, end)
+        return True
+
+    def _is_due(self, stream: _Stream) -> bool:
+        return (
+            self._draining > 0
+            or len(stream.rows) >= self._flush_rows
+            or time.monotonic() - stream.since >= self._flush_seconds
+        )
+
+    async def _flush(self, stream: _Stream) -> None:
+        """Archive what waits of a stream. Where that fails, or somebody was faster, it is read again."""
+        moves = list(stream.moves.values())
+        try:
+            done = await asyncio.to_thread(self._archive.append, stream.name, stream.rows, moves, self._flush_rows)
+        except (ValueError, OverflowError):
+            await asyncio.to_thread(self._drop_unfit, stream)
+            return
+        except BaseException:
+            # It may have been committed all the same: the ledger knows.
+            stream.rewind()
+            self._incarnation = ""
+            raise
+        if not done:
+            self.conflicts += 1
+            self._log.info("archived_by_another", stream=stream.name)
+            stream.rewind()
+            await asyncio.sleep(random.uniform(0, 0.2))  # noqa: S311 - so that two do not keep meeting
+            self._positions = await asyncio.to_thread(self._index.positions)
+            return
+        self._positions |= {(move.stream, move.source): move.after for move in moves}
+        self.archived += len(stream.rows)
+        stream.rows, stream.moves, stream.committed_id = [], {}, stream.read_id
+        await self._journal.publish_archived({archived_field(move.stream, move.source): move.after for move in moves})
+
+    def _drop_unfit(self, stream: _Stream) -> None:
+        """Leave out records whose values fit no column: a count beyond 64 bits, a time beyond the calendar.
+
+        One of them must not keep all others out of the archive. Raises StateError where it is none of them.
+        """
+        fit = [row for row in stream.rows if fits(row)]
+        if len(fit) == len(stream.rows):
+            raise StateError(f"{stream.name}: {len(fit)} records cannot be archived, though each by itself could")
+        self.unreadable += len(stream.rows) - len(fit)
+        self._log.error("records_fit_no_column", stream=stream.name, count=len(stream.rows) - len(fit))
+        stream.rows = fit
+
+    async def _keep_house(self) -> None:
+        if self._is_time("housekeeping", _HOUSEKEEPING_SECONDS):
+            self._positions |= await asyncio.to_thread(self._index.positions)
+            await self._publish()
+            for stream in self._streams.values():
+                await self._trim(stream)
+        if self._is_time("merge", _MERGE_SECONDS):
+            for stream in list(self._streams.values()):
+                merged = await asyncio.to_thread(self._archive.merge, *stream_parts(stream.name), self._flush_rows)
+                if merged:
+                    self._log.info("files_merged", stream=stream.name, files=merged)
+        if self._is_time("sweep", _SWEEP_SECONDS):
+            removed = await asyncio.to_thread(self._archive.sweep)
+            if removed:
+                self._log.info("leftovers_removed", files=removed)
+
+    async def _publish(self, *, replace: bool = False) -> None:
+        positions = {archived_field(stream, source): end for (stream, source), end in self._positions.items()}
+        await self._journal.publish_archived(positions, replace=replace)
+
+    async def _trim(self, stream: _Stream) -> None:
+        """Shorten a stream that has grown too long: by halves of the time that is archived, never in front of that."""
+        while await self._journal.memory(stream.name) > self._stream_bytes:
+            first = await self._journal.first_id(stream.name)
+            if first is None or _order(first) >= _order(stream.committed_id):
+                return
+            oldest, newest = _order(first)[0], _order(stream.committed_id)[0]
+            middle = (oldest + newest + 1) // 2
+            cut = stream.committed_id if middle >= newest else f"{middle}-0"
+            self.trimmed += await self._journal.trim(stream.name, cut)
+
+    def _is_time(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now < self._next[what]:
+            return False
+        self._next[what] = now + seconds
+        return True
+
+    def _away(self, error: Exception) -> None:
+        if self.up:
+            self._log.warning("archiving_stopped", error=str(error) or type(error).__name__)
+        self.up = False
+
+    def _back(self) -> None:
+        if not self.up:
+            self._log.info("archiving_again")
+        self.up = True
+
+
+class _Versioned(msgspec.Struct):
+    """The one field that every schema has. Records leave defaults out: without it, it is the first."""
+
+    schema: int = 1
+
+
+def _schema_of(payload: bytes) -> int:
+    try:
+        return msgspec.msgpack.decode(payload, type=_Versioned).schema
+    except msgspec.DecodeError:
+        return 0
+
+
+def _order(identifier: str) -> tuple[int, int]:
+    """An entry's id as Redis orders it: milliseconds, and a count within them."""
+    milliseconds, _, count = identifier.partition("-")
+    return int(milliseconds), int(count)

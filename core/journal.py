@@ -1,0 +1,230 @@
+"""The journal: Redis Streams between the gateway's logs and everything that reads what happened.
+
+    tutelage:<task>:<kind>   a stream; an entry holds a batch of records of one source
+    tutelage:streams         set of the streams' names
+    tutelage:shipped         hash: source -> offset up to which its log is in the streams
+    tutelage:archived        hash: <stream>|<source> -> offset up to which the archive holds it
+    tutelage:epoch           a random word, gone when Redis loses its data
+
+An entry and the source's position move together, in one script: so what Redis says of itself is true whatever it has
+lost, and no record is in the streams twice unless Redis forgot it in between. Needs Redis 6.2, and nothing newer.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from core.locallog import Frame
+from core.records import Kind
+
+START: Final = "0-0"
+"""Before every entry."""
+
+_STREAMS: Final = "tutelage:streams"
+_SHIPPED: Final = "tutelage:shipped"
+_ARCHIVED: Final = "tutelage:archived"
+_EPOCH: Final = "tutelage:epoch"
+_TASK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_KINDS: Final = {"exchange": Kind.EXCHANGE, "feedback": Kind.FEEDBACK}
+
+# KEYS: shipped, streams, then the streams. ARGV: source, its position as the caller knows it, its new position, then
+# for each stream the last offset, the number of records, and the batch. Returns the position that holds afterwards.
+_SHIP: Final = """
+local position = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if position ~= ARGV[2] then return position end
+for i = 3, #KEYS do
+  local a = 4 + (i - 3) * 3
+  redis.call('XADD', KEYS[i], '*', 's', ARGV[1], 'o', ARGV[a], 'n', ARGV[a + 1], 'b', ARGV[a + 2])
+  redis.call('SADD', KEYS[2], KEYS[i])
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return ARGV[3]
+"""
+
+_batch_decoder = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
+
+
+class _Head(msgspec.Struct):
+    """What of a record decides its stream."""
+
+    type: str
+    task: str
+
+
+_head_decoder = msgspec.msgpack.Decoder(_Head)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A batch of records of one source, as it stands in a stream."""
+
+    id: str
+    source: str
+    end: int
+    """Offset behind the last record."""
+    count: int
+    batch: bytes
+
+    def frames(self) -> list[Frame]:
+        """The records, in the source's order, each with the offset behind it."""
+        return _batch_decoder.decode(self.batch)
+
+
+def stream_name(task: str, kind: Kind) -> str:
+    """The stream of a task and kind."""
+    return f"tutelage:{task}:{kind.value}"
+
+
+def stream_parts(stream: str) -> tuple[str, Kind]:
+    """Task and kind of a stream. Raises ValueError for a name that is none of ours."""
+    _, task, kind = stream.split(":")
+    return task, Kind(kind)
+
+
+def stream_of(record: bytes) -> str | None:
+    """The stream to which an encoded record belongs; None where it is no record of ours."""
+    try:
+        head = _head_decoder.decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    kind = _KINDS.get(head.type)
+    return stream_name(head.task, kind) if kind is not None and _TASK.fullmatch(head.task) else None
+
+
+def archived_field(stream: str, source: str) -> str:
+    """The field of `tutelage:archived` that holds a source's position in a stream."""
+    return f"{stream}|{source}"
+
+
+class Journal:
+    """The streams, and the positions kept beside them. Every method raises redis.RedisError while Redis is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._ship = redis.register_script(_SHIP)
+
+    @classmethod
+    def connect(cls, url: str) -> Self:
+        """A journal on the Redis at `url`; connections are opened when they are needed.
+
+        No retries here: who calls knows better when to try again, and shipping twice is harmless anyway.
+        """
+        return cls(Redis.from_url(url, socket_connect_timeout=2.0, socket_timeout=15.0, retry=Retry(NoBackoff(), 0)))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def ship(
+        self, source: str, position: int | None, end: int, batches: Mapping[str, Sequence[Frame]]
+    ) -> int | None:
+        """Add a source's records to their streams, and move its position from `position` to `end`: all or nothing.
+
+        Returns the position that holds now. Where it is not `end`, Redis had another position than the caller thought
+        (it lost data, or someone else ships this source) and nothing was added.
+        """
+        arguments: list[str | int | bytes] = [source, "" if position is None else position, end]
+        for frames in batches.values():
+            arguments += [frames[-1][0], len(frames), msgspec.msgpack.encode(frames)]
+        return _offset(await self._ship(keys=[_SHIPPED, _STREAMS, *batches], args=arguments))
+
+    async def shipped(self, sources: Sequence[str]) -> list[int | None]:
+        """The sources' positions; None for those that Redis does not know."""
+        return await self._offsets(_SHIPPED, sources)
+
+    async def forget(self, source: str) -> None:
+        """Remove the position of a source whose log is gone."""
+        await _result(self._redis.hdel(_SHIPPED, source))
+
+    async def archived(self, fields: Sequence[str]) -> list[int | None]:
+        """What the archive says that it holds, for fields made by `archived_field`."""
+        return await self._offsets(_ARCHIVED, fields)
+
+    async def publish_archived(self, positions: Mapping[str, int], *, replace: bool = False) -> None:
+        """Say what the archive holds. `replace`: these positions are all there are."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            if replace:
+                pipeline.delete(_ARCHIVED)
+            if positions:
+                pipeline.hset(_ARCHIVED, mapping=cast("Any", positions))
+            await pipeline.execute()
+
+    async def incarnation(self) -> str:
+        """A word that changes when Redis restarts, fails over, or is emptied: what it held may then be gone."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(_EPOCH, secrets.token_hex(8), nx=True)
+            pipeline.get(_EPOCH)
+            pipeline.info("server")
+            _, epoch, server = await pipeline.execute()
+        return f"{server['run_id']}:{epoch.decode()}"
+
+    async def streams(self) -> list[str]:
+        """The streams that were ever written to, sorted."""
+        return sorted(_text(name) for name in await _result(self._redis.smembers(_STREAMS)))
+
+    async def read(
+        self, stream: str, after_id: str = START, count: int = 16, block_ms: int | None = None
+    ) -> list[Entry]:
+        """Up to `count` entries behind `after_id`, waiting up to `block_ms` milliseconds for the first."""
+        return (await self.read_many({stream: after_id}, count, block_ms)).get(stream, [])
+
+    async def read_many(
+        self, after_ids: Mapping[str, str], count: int = 16, block_ms: int | None = None
+    ) -> dict[str, list[Entry]]:
+        """The same for several streams: up to `count` entries of each; streams without any are left out."""
+        found = await _result(self._redis.xread(cast("Any", dict(after_ids)), count=count, block=block_ms))
+        pairs: Iterable[Any] = found.items() if isinstance(found, dict) else found or ()
+        return {_text(stream): [_entry(*item) for item in _flat(items)] for stream, items in pairs}
+
+    async def length(self, stream: str) -> int:
+        """Entries in a stream."""
+        return int(await _result(self._redis.xlen(stream)))
+
+    async def memory(self, stream: str) -> int:
+        """About how many bytes a stream takes in Redis."""
+        return int(await _result(self._redis.memory_usage(stream)) or 0)
+
+    async def first_id(self, stream: str) -> str | None:
+        """Id of a stream's oldest entry."""
+        found = await _result(self._redis.xrange(stream, count=1))
+        return _text(found[0][0]) if found else None
+
+    async def trim(self, stream: str, min_id: str) -> int:
+        """Remove entries older than `min_id`; returns how many went."""
+        return int(await _result(self._redis.xtrim(stream, minid=min_id, approximate=False)))
+
+    async def _offsets(self, key: str, fields: Sequence[str]) -> list[int | None]:
+        if not fields:
+            return []
+        return [_offset(value) for value in await _result(self._redis.hmget(key, list(fields)))]
+
+
+async def _result(answer: Any) -> Any:
+    """redis-py types one client for both its synchronous and asynchronous use; this one is asynchronous."""
+    return await answer
+
+
+def _flat(items: Any) -> Iterable[Any]:
+    """The entries of a stream; RESP3 wraps them in one more list."""
+    return items[0] if items and isinstance(items[0], list) else items
+
+
+def _entry(identifier: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    return Entry(_text(identifier), fields[b"s"].decode(), int(fields[b"o"]), int(fields[b"n"]), fields[b"b"])
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _offset(value: bytes | str | int | None) -> int | None:
+    return int(value) if value not in (None, b"", "") else None

@@ -1,0 +1,139 @@
+"""Reading logs, from outside the process that writes them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from core.errors import StateError
+from core.locallog.layout import FINISHED, HEADER, LOCK, MAX_RECORD_BYTES, SOURCE
+
+Frame = tuple[int, bytes]
+"""The offset behind a record, and the record's payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of a source."""
+
+    path: Path
+    start: int
+    """Offset of its first byte."""
+    size: int
+    """Bytes in the file when it was looked at."""
+
+    @property
+    def end(self) -> int:
+        """Offset behind its last byte."""
+        return self.start + self.size
+
+
+def used_bytes(folder: Path) -> int:
+    """Bytes of all segments below the log's folder."""
+    return sum(segment.size for source in list_sources(folder) for segment in list_segments(folder, source))
+
+
+def list_sources(folder: Path) -> list[str]:
+    """The sources below the log's folder, oldest first."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if SOURCE.fullmatch(entry.name) and entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def list_segments(folder: Path, source: str) -> list[Segment]:
+    """A source's segments in order; none where it is gone."""
+    found = []
+    try:
+        with os.scandir(folder / source) as entries:
+            for entry in entries:
+                stem, _, suffix = entry.name.rpartition(".")
+                if suffix == "log" and stem.isdigit():
+                    found.append(Segment(Path(entry.path), int(stem), entry.stat().st_size))
+    except FileNotFoundError:
+        return []  # removed by a shipper, whole or in part, while we looked
+    return sorted(found, key=lambda segment: segment.start)
+
+
+def is_live(folder: Path, source: str) -> bool:
+    """Whether the source's writer may still append: it holds its lock."""
+    try:
+        lock = os.open(folder / source / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def read_frames(folder: Path, source: str, offset: int, max_bytes: int) -> list[Frame]:
+    """Read complete frames from `offset` on, in order, across segments: about `max_bytes` of them, at least one.
+
+    Where the first segments are gone, reading begins with the first that is there. A torn frame at the source's end
+    is not returned: its writer is still at it, or died over it, and then never said that it had accepted the record.
+
+    Raises StateError that names file and offset where the first frame to be read is damaged.
+    """
+    frames: list[Frame] = []
+    found = list_segments(folder, source)
+    for position, segment in enumerate(found):
+        closed = position + 1 < len(found)
+        if closed and segment.end <= offset:
+            continue
+        start = max(offset, segment.start)
+        more, damage = _read_segment(segment, start, max_bytes, closed=closed)
+        frames += more
+        if damage is not None:
+            if frames:
+                break
+            raise StateError(f"{segment.path}: damaged at offset {damage}; what follows in this file cannot be read")
+        max_bytes -= more[-1][0] - start if more else 0
+        if max_bytes <= 0 or (closed and (more[-1][0] if more else start) < segment.end):
+            break
+    return frames
+
+
+def remove_source(folder: Path, source: str) -> None:
+    """Remove what is left of a source without segments."""
+    for name in (FINISHED, LOCK):
+        (folder / source / name).unlink(missing_ok=True)
+    (folder / source).rmdir()
+
+
+def _read_segment(segment: Segment, offset: int, max_bytes: int, *, closed: bool) -> tuple[list[Frame], int | None]:
+    """Frames of one segment from `offset` on, and the offset of damage that was met.
+
+    A closed segment does not end within a frame; the last one may.
+    """
+    with segment.path.open("rb") as file:
+        file.seek(offset - segment.start)
+        data = file.read(max_bytes)
+        if len(data) >= HEADER.size:
+            length, _ = HEADER.unpack_from(data)
+            if len(data) < HEADER.size + length <= HEADER.size + MAX_RECORD_BYTES:
+                data += file.read(HEADER.size + length - len(data))
+        at_end = not file.read(1)
+    frames: list[Frame] = []
+    position = 0
+    while position + HEADER.size <= len(data):
+        length, checksum = HEADER.unpack_from(data, position)
+        if not 0 < length <= MAX_RECORD_BYTES:
+            return frames, offset + position
+        end = position + HEADER.size + length
+        if end > len(data):
+            break
+        payload = data[position + HEADER.size : end]
+        if crc32(payload) != checksum:
+            return frames, offset + position
+        frames.append((offset + end, payload))
+        position = end
+    torn = closed and at_end and position < len(data)
+    return frames, offset + position if torn else None

@@ -1,0 +1,161 @@
+"""Everything of the gateway but the hot path, on FastAPI: models, feedback, health, metrics, and the errors between."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from core import wire
+from core.errors import (
+    ApiError,
+    InternalError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    UnavailableError,
+)
+from core.ids import mint, sane_request_id
+from core.records import Feedback
+from router.metrics import CONTENT_TYPE, Metrics
+from router.recorder import Recorder
+from router.snapshot import Snapshot
+from router.tasks import Task, Tasks
+
+_log = structlog.get_logger(__name__)
+
+_MAX_FEEDBACK_BYTES = 64 * 1024
+_MAX_ID_CHARACTERS = 200
+
+
+def build_api(tasks: Tasks, snapshot: Snapshot, recorder: Recorder, metrics: Metrics, started: float) -> FastAPI:
+    """Build the app. `started` (seconds since the epoch) is the `created` of every model."""
+    app = FastAPI(title="Tutelage gateway", docs_url=None, redoc_url=None)
+    _add_error_handlers(app, metrics)
+    _add_models(app, tasks, int(started))
+    _add_feedback(app, tasks, recorder)
+    _add_health(app, tasks, snapshot, metrics)
+    return app
+
+
+def _add_models(app: FastAPI, tasks: Tasks, created: int) -> None:
+    @app.get("/v1/models")
+    async def models() -> Response:
+        """List the tasks and their aliases."""
+        return _json(wire.models_body([(name, created) for name in tasks.names]))
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> Response:
+        """Describe one task, with its labels."""
+        task = tasks.resolve(name)
+        described = wire.model_object(name, created) | {"tutelage": {"task": task.name, "labels": task.labels.names}}
+        return _json(wire.encode_json(described))
+
+
+def _add_feedback(app: FastAPI, tasks: Tasks, recorder: Recorder) -> None:
+    @app.post("/v1/feedback")
+    async def feedback(request: Request) -> Response:
+        """Take the truth about an exchange, however late it comes."""
+        given = wire.decode_feedback(await _bounded_body(request))
+        task = _task_of(given, tasks)
+        if not 0 < len(given.exchange) <= _MAX_ID_CHARACTERS:
+            raise InvalidRequestError("exchange must be the id of an exchange or a completion", param="exchange")
+        label = task.labels.match(given.label)
+        if label is None:
+            near = task.labels.nearest(given.label)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InvalidRequestError(f"{given.label[:80]!r} is not a label of {task.name!r}{hint}", param="label")
+        record = Feedback(
+            id=mint("fb"),
+            task=task.name,
+            exchange=given.exchange,
+            label=label,
+            at=time.time(),
+            comment=given.comment if task.settings.privacy.store == "full" else "",
+        )
+        if not recorder.feedback(record):
+            raise UnavailableError("the feedback could not be stored; send it again later", retry_after=30)
+        stored = {"id": record.id, "object": "feedback", "exchange": record.exchange, "model": task.name}
+        return _json(wire.encode_json(stored | {"label": label}), status=201)
+
+
+def _add_health(app: FastAPI, tasks: Tasks, snapshot: Snapshot, metrics: Metrics) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Whether this process lives. Touches nothing else."""
+        return _json(wire.encode_json({"status": "ok"}))
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Whether tasks can be answered, and by whom."""
+        answering = {name: snapshot.answering(name) for name in tasks.by_name}
+        if not any(answering.values()):
+            raise UnavailableError("neither a student nor a teacher answers yet; see the gateway's log", retry_after=1)
+        return _json(wire.encode_json({"status": "ready", "tasks": answering}))
+
+    @app.get("/metrics")
+    async def exposition() -> Response:
+        """Prometheus' text format."""
+        metrics.student_up.set(snapshot.student_up)
+        for name in tasks.by_name:
+            champion = snapshot.champion(name)
+            labels = snapshot.trusted(name).get(champion, frozenset()) if champion is not None else frozenset()
+            metrics.trusted_classes.labels(name).set(len(labels))
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
+    def answer(request: Request, error: ApiError) -> Response:
+        metrics.error(error.status, error.code)
+        headers = {"x-request-id": sane_request_id(request.headers.get("x-request-id")) or mint("req")}
+        if error.retry_after is not None:
+            headers["retry-after"] = str(round(error.retry_after))
+        return _json(wire.error_body(error), status=error.status, headers=headers)
+
+    @app.exception_handler(ApiError)
+    async def api_error(request: Request, error: ApiError) -> Response:
+        return answer(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:]) or None
+        return answer(request, InvalidRequestError(f"the request is not valid: {first['msg']}", param=param))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        where = f"{request.method} {request.url.path}"
+        if error.status_code == 405:
+            return answer(request, MethodNotAllowedError(f"{where}: this address does not take this method"))
+        if error.status_code == 404:
+            return answer(request, NotFoundError(f"{where}: there is nothing at this address; see /v1/models"))
+        return answer(request, InvalidRequestError(f"{where}: {error.detail}"))
+
+    @app.exception_handler(Exception)
+    async def defect(request: Request, error: Exception) -> Response:
+        _log.error("defect", path=request.url.path, exc_info=error)
+        return answer(request, InternalError("something went wrong in the gateway; its log knows more"))
+
+
+def _task_of(given: wire.FeedbackRequest, tasks: Tasks) -> Task:
+    if given.model is not None:
+        return tasks.resolve(given.model)
+    if len(tasks.by_name) > 1:
+        raise InvalidRequestError("this gateway serves several tasks; name one as `model`", param="model")
+    return next(iter(tasks.by_name.values()))
+
+
+async def _bounded_body(request: Request) -> bytes:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MAX_FEEDBACK_BYTES:
+            raise InvalidRequestError(f"feedback may be at most {_MAX_FEEDBACK_BYTES} bytes")
+    return body
+
+
+def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status_code=status, media_type="application/json", headers=headers)

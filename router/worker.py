@@ -1,0 +1,51 @@
+"""A gateway worker: one process that serves on a socket which its parent holds open."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from core.errors import TutelageError
+from core.settings import Settings, load_settings
+from core.telemetry import configure_logging
+from router.app import Gateway
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way get `gateway.drain_seconds` to end."""
+    config = uvicorn.Config(
+        Gateway(settings),
+        http="httptools",
+        loop="uvloop",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.gateway.drain_seconds)),
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def main() -> int:
+    """Entry point of `python -m router.worker`."""
+    parser = argparse.ArgumentParser(prog="router.worker", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--fd", type=int, required=True, help="file descriptor of the listening socket")
+    arguments = parser.parse_args()
+    configure_logging("gateway")
+    try:
+        settings = load_settings(arguments.config)
+        serve(settings, socket.socket(fileno=arguments.fd))
+    except TutelageError as error:
+        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # the one line that a person reads
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,82 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.templates import compile_template, first_match, flatten
+
+BARE = compile_template("default", [("user", "{text}")])
+WRAPPED = compile_template("wrapped", [("system", "Classify."), ("user", "Message: {text}\nLabel:")])
+TWO_HOLES = compile_template("two", [("user", "Subject: {subject}\n\n{body}")])
+
+
+@given(st.text())
+def test_the_bare_template_reads_whatever_the_user_wrote(text):
+    assert BARE.match([("user", text)]) == text
+
+
+@given(st.text())
+def test_a_wrapped_message_comes_back_whole(text):
+    assert WRAPPED.match([("system", "Classify."), ("user", f"Message: {text}\nLabel:")]) == text
+
+
+def test_several_holes_are_read_in_order():
+    assert TWO_HOLES.match([("user", "Subject: late\n\nwhere is it")]) == "subject: late\nbody: where is it"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [("user", "Message: x\nLabel:")],
+        [("system", "classify."), ("user", "Message: x\nLabel:")],
+        [("system", "Classify."), ("user", "Message: x")],
+        [("system", "Classify."), ("user", "Message: x\nLabel:"), ("user", "more")],
+        [("system", "Classify."), ("user", "Messag\nLabel:")],
+    ],
+)
+def test_an_edited_prompt_does_not_match(messages):
+    assert WRAPPED.match(messages) is None
+
+
+def test_the_first_template_that_fits_is_taken():
+    found = first_match([WRAPPED, BARE], [("user", "hello")])
+    assert found is not None
+    assert found[0] is BARE
+    assert first_match([WRAPPED], [("user", "hello")]) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("no hole", "no hole"), ("{a} {a}", "hole twice"), ("{a}{b}", "holes touch")],
+)
+def test_a_template_that_could_not_be_read_back_is_refused(content, why):
+    with pytest.raises(ValueError, match=why):
+        compile_template("t", [("user", content)])
+
+
+def test_the_version_follows_the_content_and_not_the_name():
+    same = compile_template("other", [("user", "{text}")])
+    assert same.version.split("@")[1] == BARE.version.split("@")[1]
+    assert compile_template("default", [("user", " {text}")]).version != BARE.version
+
+
+def test_matching_a_hostile_prompt_takes_no_time():
+    template = compile_template("many", [("user", "a{x}a{y}a{z}a{w}b")])
+    assert template.match([("user", "a" * 200_000 + "c")]) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "flat"),
+    [
+        ({"role": "user", "content": "hi"}, [("user", "hi")]),
+        ({"role": "user", "content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]}, [("user", "hi")]),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, None),
+        ({"role": "user", "content": [{"type": "text", "text": 3}]}, None),
+        ({"role": "user", "content": None}, None),
+        ({"role": 3, "content": "x"}, None),
+        ({"role": "assistant", "content": "x", "tool_calls": [{}]}, None),
+        ("not an object", None),
+    ],
+)
+def test_only_messages_of_text_are_flattened(message, flat):
+    assert flatten([message]) == flat

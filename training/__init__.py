@@ -1,0 +1,1 @@
+"""Teaching a student: ask the teacher, match its distributions, calibrate, judge, register."""

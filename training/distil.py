@@ -1,0 +1,162 @@
+"""The recipe: split, teach, calibrate, judge, write the folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from core.errors import DataError, SettingsError
+from core.labels import LabelSet
+from core.models.base import Classifier
+from core.models.calibration import fit_temperature, softmax
+from core.models.folder import Card, write_folder
+from core.settings import DistilSettings, TaskSettings
+from training.evaluation import Evaluation, evaluate
+from training.examples import Example, deduplicate, gold_labels, hard_labels, target_distributions
+from training.ngram import OnEpoch
+from training.progress import Progress, Report, silent
+from training.splits import Split, cluster_key, split
+from training.trust import Verdict, judge_classes
+from training.versions import program_versions
+
+
+@dataclass(frozen=True, slots=True)
+class DistilResult:
+    """A student on disk, and what is known of it."""
+
+    folder: Path
+    card: Card
+    evaluation: Evaluation
+    """On the hold-out, which neither taught nor calibrated."""
+    verdicts: tuple[Verdict, ...]
+    """Which classes it may answer."""
+
+
+def distil(
+    name: str,
+    task: TaskSettings,
+    examples: Sequence[Example],
+    folder: Path,
+    *,
+    report: Report = silent,
+    evaluation_texts: Collection[str] = (),
+) -> DistilResult:
+    """Distil a student of the task `name` from labelled examples and write it as `folder`.
+
+    Texts that are near-duplicates of `evaluation_texts` are left out: they are kept for evaluation. The temperature is
+    fitted on the calibration part, the figures come from the hold-out, and trust from both: one number fitted on a few
+    hundred texts leaves them as good as unseen, and trust needs every answer it can get.
+
+    Raises DataError where there are too few examples for that.
+    """
+    labels = task.label_set()
+    usable = _usable(examples, evaluation_texts)
+    parts = split([example.text for example in usable], salt=f"{name}:{task.distil.seed}")
+    _require_enough(usable, parts)
+
+    def on_epoch(done: int, total: int, loss: float) -> None:
+        report(Progress("train", done, total, f"loss {loss:.3f}"))
+
+    student, how = teach(task.distil, labels, [usable[i] for i in parts.train], on_epoch=on_epoch)
+    report(Progress("calibrate", 0, 1))
+    held = [usable[i] for i in (*parts.calibration, *parts.holdout)]
+    logits, answers = student.forward([example.text for example in held]).logits, hard_labels(held, labels)
+    first = len(parts.calibration)  # where the hold-out begins
+    temperature = fit_temperature(logits[:first], answers[:first])
+    probabilities = softmax(logits, temperature)
+    evaluation = evaluate(
+        probabilities[first:],
+        answers[first:],
+        gold_labels(held[first:], labels),
+        labels.names,
+        min_confidence=task.trust.min_confidence,
+    )
+    verdicts = judge_classes(probabilities, answers, labels, task.trust)
+    report(Progress("calibrate", 1, 1))
+    card = Card(
+        task=name,
+        architecture=task.distil.architecture,
+        labels=list(labels.names),
+        label_set=labels.version,
+        temperature=temperature,
+        templates=[template.version for template in task.compiled_templates()],
+        metrics=evaluation.metrics() | {"trusted_classes": float(sum(verdict.trusted for verdict in verdicts))},
+        data=_describe(usable, parts),
+        settings=task.distil.model_dump(mode="json") | {"training": how, "teacher": task.teacher.model},
+        seed=task.distil.seed,
+        versions=program_versions(),
+        base=task.distil.encoder or "" if task.distil.architecture == "encoder" else "",
+    )
+    return DistilResult(write_folder(folder, student, card), card, evaluation, tuple(verdicts))
+
+
+def teach(
+    settings: DistilSettings, labels: LabelSet, examples: Sequence[Example], *, on_epoch: OnEpoch | None = None
+) -> tuple[Classifier, dict[str, Any]]:
+    """Train a student on all the examples; return it with the hyper-parameters that it was trained with.
+
+    torch is imported here, with the architecture that is asked for. Raises SettingsError where an encoder is asked for
+    and none is named.
+    """
+    texts = [example.text for example in examples]
+    targets, hard = target_distributions(examples, labels), hard_labels(examples, labels)
+    weights = np.array([example.weight for example in examples], dtype=np.float32)
+    given: dict[str, Any] = {"temperature": settings.temperature}
+    if settings.epochs is not None:
+        given["epochs"] = settings.epochs
+    if settings.architecture == "encoder":
+        from core.models.encoder import EncoderClassifier
+        from core.models.sources import resolve_encoder
+        from training.encoder import EncoderTraining, train_encoder
+
+        if settings.encoder is None:
+            raise SettingsError(
+                "distil.encoder is not set; name the folder, or package:path, of the model to start from"
+            )
+        untrained = EncoderClassifier.cut(
+            resolve_encoder(settings.encoder), settings.encoder_layers, labels.names, seed=settings.seed
+        )
+        fine_tuning = EncoderTraining(**given)
+        encoder = train_encoder(
+            untrained, texts, targets, hard, weights, fine_tuning, seed=settings.seed, on_epoch=on_epoch
+        )
+        return encoder, asdict(fine_tuning)
+    from core.models.ngram import NgramConfig
+    from training.ngram import NgramTraining, train_ngram
+
+    training = NgramTraining(**given)
+    config = NgramConfig(labels=labels.names)
+    ngram = train_ngram(config, texts, targets, hard, weights, training, seed=settings.seed, on_epoch=on_epoch)
+    return ngram, asdict(training)
+
+
+def _usable(examples: Sequence[Example], evaluation_texts: Collection[str]) -> list[Example]:
+    kept_apart = {cluster_key(text) for text in evaluation_texts}
+    return [example for example in deduplicate(examples) if cluster_key(example.text) not in kept_apart]
+
+
+def _require_enough(examples: Sequence[Example], parts: Split) -> None:
+    if not parts.train or not parts.calibration or not parts.holdout:
+        raise DataError(
+            f"{len(examples)} different examples are too few to teach, calibrate and judge a student; "
+            "label at least 100, better 20 a class"
+        )
+
+
+def _describe(examples: Sequence[Example], parts: Split) -> dict[str, Any]:
+    lines = sorted(msgspec.json.encode(example) for example in examples)
+    methods = sorted({example.method for example in examples})
+    return {
+        "sha256": hashlib.sha256(b"\n".join(lines)).hexdigest(),
+        "examples": len(examples),
+        "train": len(parts.train),
+        "calibration": len(parts.calibration),
+        "holdout": len(parts.holdout),
+        "methods": methods,
+    }

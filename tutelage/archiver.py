@@ -1,0 +1,70 @@
+"""The archiver role: journal to archive, as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+
+from core.archive import Archive
+from core.archiver import Archiver
+from core.errors import TutelageError
+from core.journal import Journal
+from core.ledger import Ledger
+from core.settings import Settings, load_settings
+from core.telemetry import configure_logging
+
+_log = structlog.get_logger(__name__)
+
+_DRAIN_SECONDS = 10.0
+
+
+async def archive_until_stopped(settings: Settings) -> None:
+    """Archive until SIGTERM or SIGINT; what is journalled by then is archived first."""
+    stopped = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    ledger = Ledger(settings.ledger_url)
+    ledger.migrate()
+    journal = Journal.connect(settings.redis.address)
+    archiver = Archiver(
+        journal,
+        Archive(settings.archive_url, ledger),
+        ledger,
+        flush_seconds=settings.archive.flush_seconds,
+        flush_rows=settings.archive.flush_rows,
+        stream_bytes=settings.redis.stream_bytes,
+    )
+    _log.info("archiver_started", archive=settings.archive_url)
+    archiving = asyncio.create_task(archiver.run())
+    await stopped.wait()
+    if not await archiver.drain(_DRAIN_SECONDS):
+        _log.warning("archive_not_caught_up", hint="what is missing is in the journal, and archived at the next start")
+    archiving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await archiving
+    await journal.close()
+    ledger.close()
+
+
+def main() -> int:
+    """Entry point of `python -m tutelage.archiver`."""
+    parser = argparse.ArgumentParser(prog="tutelage.archiver", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    arguments = parser.parse_args()
+    configure_logging("archiver")
+    try:
+        asyncio.run(archive_until_stopped(load_settings(arguments.config)))
+    except TutelageError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""What `tutelage up` shows."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+
+from core.settings import Settings
+from tutelage.stages import StageLine
+
+_STAGES = {
+    "fit": "Fitting the example's teacher",
+    "label": "The teacher labels the prompts",
+    "train": "The student learns",
+    "calibrate": "The student is calibrated and judged",
+    "register": "The student is registered",
+}
+
+
+class Bar:
+    """A progress bar for the stages of one longer piece of work; plain lines where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._stage = ""
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, line: StageLine) -> None:
+        """Draw how far a stage has come."""
+        described = _STAGES.get(line.stage)
+        if described is None:
+            return
+        if line.stage != self._stage:
+            self._stage = line.stage
+            self._bar = self._progress.add_task(described, total=line.total or None)
+            if not self._console.is_terminal:
+                self._console.print(f"  {described} …")
+        if self._bar is not None:
+            self._progress.update(self._bar, completed=line.done, total=line.total or None)
+
+
+def greet(console: Console, settings: Settings, config: str) -> None:
+    """The first lines."""
+    tasks = ", ".join(f"{name} ({len(task.labels)} labels)" for name, task in settings.tasks.items())
+    console.print(f"\n[bold]Tutelage[/bold]   {tasks}", highlight=False)
+    console.print(f"[dim]settings {config} · state {settings.state}[/dim]\n", highlight=False, soft_wrap=True)
+
+
+def show_ready(console: Console, settings: Settings, address: str, seconds: float, answering: dict[str, str]) -> None:
+    """Say where it is, who answers, and how to ask."""
+    task = next(iter(settings.tasks))
+    who = ", ".join(f"{name} by its {by}" for name, by in answering.items())
+    console.print(f"[bold green]Ready[/bold green] after {seconds:.1f} s at [bold]{address}[/bold]  ({who})\n")
+    console.print(
+        Panel(Syntax(_curl(address, task), "bash", background_color="default", word_wrap=True), title="curl", width=100)
+    )
+    console.print(
+        Panel(Syntax(_python(address, task), "python", background_color="default"), title="openai client", width=100)
+    )
+    console.print(f"[dim]metrics {address.removesuffix('/v1')}/metrics · Ctrl-C stops[/dim]\n", highlight=False)
+
+
+def _curl(address: str, task: str) -> str:
+    return (
+        f"curl -s {address}/chat/completions -H 'content-type: application/json' -d '{{\n"
+        f'  "model": "{task}", "messages": [{{"role": "user", "content": "My parcel is a week late"}}]}}\''
+    )
+
+
+def _python(address: str, task: str) -> str:
+    return (
+        "from openai import OpenAI\n"
+        f'client = OpenAI(base_url="{address}", api_key="unused")\n'
+        "answer = client.chat.completions.create(\n"
+        f'    model="{task}", messages=[{{"role": "user", "content": "My parcel is a week late"}}])\n'
+        "print(answer.choices[0].message.content)"
+    )
