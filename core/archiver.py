@@ -293,7 +293,7 @@ class Archiver:
 
 
 class _Versioned(msgspec.Struct):
-    """The one field that every schema has. Records leave defaults out: without it, it is the first."""
+    """The one field that every schema has."""
 
     schema: int = 1
 
@@ -301,7 +301,7 @@ class _Versioned(msgspec.Struct):
 def _schema_of(payload: bytes) -> int:
     try:
         return msgspec.msgpack.decode(payload, type=_Versioned).schema
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return 0
 
 

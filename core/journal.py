@@ -86,7 +86,10 @@ def stream_name(task: str, kind: Kind) -> str:
 
 def stream_parts(stream: str) -> tuple[str, Kind]:
     """Task and kind of a stream. Raises ValueError for a name that is none of ours."""
-    _, task, kind = stream.split(":")
+    prefix, _, rest = stream.partition(":")
+    task, _, kind = rest.partition(":")
+    if prefix != "tutelage" or not _TASK.fullmatch(task) or kind not in tuple(Kind):
+        raise ValueError(f"{stream!r} is no stream of the journal")
     return task, Kind(kind)
 
 

@@ -15,6 +15,11 @@ from core.errors import StateError
 SCHEMA: Final = 1
 
 
+def _schema() -> int:
+    """A factory, since `omit_defaults` would leave a plain default out, and a newer record would look like an older."""
+    return SCHEMA
+
+
 class Reason(StrEnum):
     """Why this one answered: a closed set, and a metric label. The rules are in `router/policy.py`."""
 
@@ -96,7 +101,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
     total_ms: float = 0.0
     upstream_ms: float = 0.0
     error: str = ""
-    schema: int = SCHEMA
+    schema: int = msgspec.field(default_factory=_schema)
 
 
 class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, tag="feedback"):
@@ -109,7 +114,7 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, tag="feedback"):
     at: float
     comment: str = ""
     source: str = "client"
-    schema: int = SCHEMA
+    schema: int = msgspec.field(default_factory=_schema)
 
 
 Record = Exchange | Feedback
@@ -127,7 +132,7 @@ def decode(data: bytes) -> Record:
     """Decode what `encode` wrote. Raises StateError where the data is damaged or newer than this program."""
     try:
         record: Record = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StateError(f"a record in the log cannot be read ({error}); it is damaged or not a record") from error
     if record.schema > SCHEMA:
         raise StateError(

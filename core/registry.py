@@ -1,7 +1,8 @@
 """The model registry: students' versions and their aliases `champion` and `challenger`, kept in MLflow.
 
 A version is an MLflow run whose artifacts are the student's folder, so MLflow's own pages show it with its metrics.
-MLflow is imported when a `Registry` is made, never before: it takes seconds, and only trainer and student server use it.
+MLflow is imported when a `Registry` is made, never before: it takes seconds, and only trainer and student server need
+it.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Registry:
                 )
             if verify_folder(beside / _ARTIFACT) != entry.tags.get("tutelage.digest"):
                 raise RegistryError(
-                    f"version {version} of {task!r} in the registry is not the folder that was registered; register it anew"
+                    f"version {version} of {task!r} is no longer the folder that was registered; register it anew"
                 )
             install_folder(beside / _ARTIFACT, destination)
         finally:
@@ -200,9 +201,9 @@ class Registry:
 
 
 def _is_foreign(error: Exception) -> bool:
-    """Whether MLflow or something below it raised: it lets errors of SQLAlchemy, requests and the system through."""
+    """Whether MLflow or something below it raised: SQLAlchemy, requests, the system, or a driver not installed."""
     root = type(error).__module__.partition(".")[0]
-    return root in {"mlflow", "sqlalchemy", "requests", "urllib3"} or isinstance(error, OSError)
+    return root in {"mlflow", "sqlalchemy", "requests", "urllib3"} or isinstance(error, (OSError, ImportError))
 
 
 def _without_password(url: str) -> str:

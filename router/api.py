@@ -20,6 +20,7 @@ from core.errors import (
 )
 from core.ids import mint, sane_request_id
 from core.records import Feedback
+from router.chat import HOT_PATH
 from router.metrics import CONTENT_TYPE, Metrics
 from router.recorder import Recorder
 from router.snapshot import Snapshot
@@ -35,10 +36,18 @@ def build_api(tasks: Tasks, snapshot: Snapshot, recorder: Recorder, metrics: Met
     """Build the app. `started` (seconds since the epoch) is the `created` of every model."""
     app = FastAPI(title="Tutelage gateway", docs_url=None, redoc_url=None)
     _add_error_handlers(app, metrics)
+    _add_hot_path(app)
     _add_models(app, tasks, int(started))
     _add_feedback(app, tasks, recorder)
     _add_health(app, tasks, snapshot, metrics)
     return app
+
+
+def _add_hot_path(app: FastAPI) -> None:
+    @app.api_route(HOT_PATH, methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    async def wrong_method() -> Response:
+        """POST never comes here: the app answers it beforehand."""
+        raise MethodNotAllowedError(f"{HOT_PATH} takes POST alone")
 
 
 def _add_models(app: FastAPI, tasks: Tasks, created: int) -> None:

@@ -14,7 +14,7 @@ from core.ledger import Ledger
 from core.locallog import LogWriter
 from core.settings import Settings
 from router.api import build_api
-from router.chat import ChatCompletions
+from router.chat import HOT_PATH, ChatCompletions
 from router.metrics import Metrics
 from router.pool import Pool
 from router.recorder import Recorder
@@ -23,8 +23,6 @@ from router.snapshot import Snapshot
 from router.tasks import Tasks
 
 _log = structlog.get_logger(__name__)
-
-_HOT_PATH = "/v1/chat/completions"
 
 
 class Gateway:
@@ -62,7 +60,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the lifespan."""
         if scope["type"] == "http":
-            if path_of(scope) == _HOT_PATH and scope["method"] == "POST":
+            if path_of(scope) == HOT_PATH and scope["method"] == "POST":
                 await self._chat(scope, receive, send)
             else:
                 await self._api(scope, receive, send)

@@ -14,9 +14,9 @@ from router.pool import Pool, PoolError
 from router.recorder import Recorder
 from router.respond import send_events, send_json, start_events
 from router.tasks import Task
+from router.vendor import without_vendor
 
 _PATH = "/v1/chat/completions"
-_VENDOR_KEY = b',"tutelage":'
 
 
 async def ask_student(
@@ -58,7 +58,6 @@ async def answer_by_student(
     vendor = completion.tutelage
     if vendor is None:
         raise ValueError("a student's completion without the vendor field cannot be judged")
-    expanded = vendor.expanded(task.labels) if call.wants_vendor else None
     recorder.exchange(
         call.exchange(
             task,
@@ -71,13 +70,12 @@ async def answer_by_student(
         )
     )
     if request.stream:
+        expanded = vendor.expanded(task.labels) if call.wants_vendor else None
         await send_label_stream(
             send, call, request, task, label=vendor.label, answer=call.answer, usage=completion.tokens, vendor=expanded
         )
     else:
-        answer = _without_vendor(raw)
-        if expanded is not None:
-            answer = answer[:-1] + _VENDOR_KEY + wire.encode_json(expanded) + b"}"
+        answer = without_vendor(raw, vendor, task.labels, wanted=call.wants_vendor)
         await send_json(send, 200, answer, call.answered_headers())
 
 
@@ -122,12 +120,3 @@ def top_of(request: wire.ChatRequest, spread: list[tuple[str, float]] | None) ->
     if not request.logprobs or spread is None:
         return None
     return spread[: request.top_logprobs or 0] or []
-
-
-def _without_vendor(raw: bytes) -> bytes:
-    """Cut the vendor field, which our server writes last, out of a completion.
-
-    The key cannot occur inside a string, where its quotes would be escaped.
-    """
-    start = raw.rfind(_VENDOR_KEY)
-    return raw[:start] + b"}" if start > 0 else wire.without_field(raw, "tutelage")

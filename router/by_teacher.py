@@ -29,6 +29,7 @@ from router.respond import send_events, send_json, start_events
 from router.sse import EventSplitter, data_of
 from router.tasks import Task
 from router.teacher import read_bounded
+from router.vendor import chunk_without_vendor, without_vendor
 
 _PASSED_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
@@ -124,8 +125,8 @@ async def _forward(attempt: _Attempt) -> None:
         completion_id=completion.id,
         usage=completion.tokens,
     )
-    if completion.tutelage is not None and not call.wants_vendor:
-        answer = wire.without_field(answer, "tutelage")
+    if completion.tutelage is not None:
+        answer = without_vendor(answer, completion.tutelage, attempt.task.labels, wanted=call.wants_vendor)
     await send_json(attempt.send, 200, answer, call.answered_headers())
 
 
@@ -237,7 +238,7 @@ def _passed(events: list[bytes], heard: _Heard, *, keep_usage: bool) -> tuple[by
             raise UpstreamError("the teacher ended its stream with an error")
         heard.note(chunk)
         if chunk.choices or chunk.usage is None or keep_usage:
-            passed.append(event)
+            passed.append(chunk_without_vendor(event))
     return b"".join(passed), False
 
 

@@ -26,6 +26,8 @@ from router.tasks import Task, Tasks
 
 _log = structlog.get_logger(__name__)
 
+HOT_PATH = "/v1/chat/completions"
+
 
 class ChatCompletions:
     """The ASGI app of one address."""

@@ -48,10 +48,12 @@ class TeacherClient:
                 yield response
             finally:
                 await response.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise UpstreamError(f"the teacher at {self.settings.base_url} cannot be reached") from error
         except httpx.TimeoutException as error:
             raise DeadlineError("the teacher did not answer in time; see teacher.timeouts") from error
         except httpx.HTTPError as error:
-            raise UpstreamError(f"the teacher cannot be reached or broke off ({type(error).__name__})") from error
+            raise UpstreamError(f"the teacher broke off ({type(error).__name__})") from error
 
     async def reachable(self) -> bool:
         """Whether the teacher answers at all. Any answer but a server error counts: some refuse to list models."""

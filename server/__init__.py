@@ -1,1 +1,1 @@
-"""The student server: an OpenAI-compatible endpoint for distilled classifiers, with batching and blue/green versions."""
+"""The student server: an OpenAI-compatible endpoint for distilled classifiers, batched, blue/green."""

@@ -1,7 +1,7 @@
 """Dynamic batching: one queue and one owner for each loaded student.
 
-The owner takes whatever is waiting and runs it at once. It never waits for a batch to fill: while one pass runs the next
-batch gathers by itself, so batches grow with load and a lone text is answered without delay.
+The owner takes whatever is waiting and runs it at once. It never waits for a batch to fill: while one pass runs, the
+next batch gathers by itself, so batches grow with load and a lone text is answered without delay.
 """
 
 from __future__ import annotations

@@ -46,17 +46,11 @@ async def complete(
     buffered: bool = False,
     disconnected: Callable[[], Awaitable[None]] | None = None,
 ) -> Rendered:
-    """Answer a chat request.
+    """Answer a chat request. Raises ApiError.
 
-    Args:
-        versions: The loaded students.
-        body: The request's body.
-        call: Filled in as the request is understood.
-        exchange: The gateway's id, which becomes the completion's; one is minted where it is missing or not sane.
-        buffered: Answer plainly even where the body asks for a stream.
-        disconnected: Returns once the client has gone; its text is then withdrawn from a long queue.
-
-    Raises ApiError.
+    `call` is filled in as the request is understood. `exchange` is the gateway's id and becomes the completion's; one
+    is minted where it is missing or not sane. `buffered` answers plainly even where the body asks for a stream.
+    `disconnected` returns once the client has gone: its text is then withdrawn from a long queue (CancelledError).
     """
     request = wire.decode_chat_request(body)
     task = versions.find_task(request.model)
@@ -121,7 +115,7 @@ def _render(
     )
     distribution: list[tuple[str, float]] | None = None
     if request.logprobs:
-        order = np.argsort(-probabilities, kind="stable")[: request.top_logprobs or 0]
+        order = np.argsort(-probabilities, kind="stable")[: max(request.top_logprobs or 0, 1)]
         distribution = [(labels.names[index], float(probabilities[index])) for index in order]
     usage = Usage(prompt_tokens=prediction.tokens, completion_tokens=1)
     if request.stream and not buffered:

@@ -1,7 +1,7 @@
 """The last-known-good pointer: which version served last, so that a restart serves without asking the registry.
 
-<state>/students/<task>/<version>/...      copies of the registry's folders
-<state>/students/<task>/champion.json      the pointer, with its own checksum and that of the folder
+`<state>/students/<task>/<version>/` are copies of the registry's folders; `<state>/students/<task>/champion.json` is
+the pointer, with its own checksum and that of the folder.
 """
 
 from __future__ import annotations

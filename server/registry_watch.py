@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -68,7 +69,7 @@ class RegistryWatch:
         """Look once, and swap what has changed."""
         for task in self._versions.tasks:
             try:
-                aliases = await _in_thread(lambda name=task.name: self._aliases(name))
+                aliases = await _in_thread(partial(self._aliases, task.name))
             except RegistryError as error:
                 self._note_away(error)
                 return
@@ -85,7 +86,7 @@ class RegistryWatch:
         for task in self._versions.tasks:
             for alias in ALIASES:
                 try:
-                    pointer = await _in_thread(lambda name=task.name, alias=alias: self._pointers.read(name, alias))
+                    pointer = await _in_thread(partial(self._pointers.read, task.name, alias))
                     if pointer is not None:
                         folder = self._pointers.version_folder(task.name, pointer.version)
                         await self._versions.install(task.name, alias, pointer.version, folder)
@@ -104,7 +105,7 @@ class RegistryWatch:
             return
         if version is None:
             await self._versions.remove(task, alias)
-            await _in_thread(lambda: self._pointers.remove(task, alias))
+            await _in_thread(partial(self._pointers.remove, task, alias))
             return
         refused = self._refused.get((task, alias))
         if refused is not None and refused.version == version and time.monotonic() < refused.until:
@@ -122,7 +123,7 @@ class RegistryWatch:
             raise RegistryError("the registry is not open")
         previous = self._versions.loaded(task).get(alias)
         if all(loaded.version != version for loaded in self._versions.loaded(task).values()):
-            await _in_thread(lambda: registry.fetch(task, version, folder))
+            await _in_thread(partial(registry.fetch, task, version, folder))
         await self._versions.install(task, alias, version, folder)
         keep = {loaded.version for loaded in self._versions.loaded(task).values()}
         if previous is not None:

@@ -65,9 +65,9 @@ def distil(
 
     student, how = teach(task.distil, labels, [usable[i] for i in parts.train], on_epoch=on_epoch)
     report(Progress("calibrate", 0, 1))
-    held = [usable[i] for i in (*parts.calibration, *parts.holdout)]
+    calibration, holdout = _held_out(usable, parts)
+    held, first = [*calibration, *holdout], len(calibration)
     logits, answers = student.forward([example.text for example in held]).logits, hard_labels(held, labels)
-    first = len(parts.calibration)  # where the hold-out begins
     temperature = fit_temperature(logits[:first], answers[:first])
     probabilities = softmax(logits, temperature)
     evaluation = evaluate(
@@ -130,7 +130,7 @@ def teach(
     from core.models.ngram import NgramConfig
     from training.ngram import NgramTraining, train_ngram
 
-    training = NgramTraining(**given)
+    training = NgramTraining(**{"epochs": NgramTraining.usual_epochs(len(examples)), **given})
     config = NgramConfig(labels=labels.names)
     ngram = train_ngram(config, texts, targets, hard, weights, training, seed=settings.seed, on_epoch=on_epoch)
     return ngram, asdict(training)
@@ -139,6 +139,18 @@ def teach(
 def _usable(examples: Sequence[Example], evaluation_texts: Collection[str]) -> list[Example]:
     kept_apart = {cluster_key(text) for text in evaluation_texts}
     return [example for example in deduplicate(examples) if cluster_key(example.text) not in kept_apart]
+
+
+def _held_out(examples: Sequence[Example], parts: Split) -> tuple[list[Example], list[Example]]:
+    """Calibration and hold-out. Where a teacher was asked, those that it answered: agreement is agreement with it."""
+    asked = any(example.teacher is not None for example in examples)
+    calibration, holdout = (
+        [examples[i] for i in part if examples[i].teacher is not None or not asked]
+        for part in (parts.calibration, parts.holdout)
+    )
+    if not calibration or not holdout:
+        raise DataError("the teacher has labelled too few examples to judge a student; label some hundred")
+    return calibration, holdout
 
 
 def _require_enough(examples: Sequence[Example], parts: Split) -> None:

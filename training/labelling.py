@@ -52,18 +52,22 @@ class Labelling:
     """One answer that could not be read, for the message."""
 
 
-def require_permission(teacher: TeacherSettings, task: str) -> None:
-    """Raise PermissionDeniedError, naming the setting, unless this teacher may be asked for training data."""
-    where = f"tasks.{task}.teacher"
+def require_may_train(teacher: TeacherSettings, task: str) -> None:
+    """Raise PermissionDeniedError, naming the setting, unless this teacher's answers may train a student."""
     if not teacher.may_train:
         raise PermissionDeniedError(
-            f"{where}.may_train is false: nothing is distilled from {teacher.model!r}; set it to true where the "
-            "provider's terms allow that its answers train a model"
+            f"tasks.{task}.teacher.may_train is false: nothing is distilled from {teacher.model!r}; set it to true "
+            "where the provider's terms allow that its answers train a model"
         )
+
+
+def require_permission(teacher: TeacherSettings, task: str) -> None:
+    """Raise PermissionDeniedError, naming the setting, unless this teacher may be asked for training data."""
+    require_may_train(teacher, task)
     if not teacher.data_may_leave:
         raise PermissionDeniedError(
-            f"{where}.data_may_leave is false: no text may be sent to {teacher.base_url} for labelling; set it to true "
-            "where this task's data may go there"
+            f"tasks.{task}.teacher.data_may_leave is false: no text may be sent to {teacher.base_url} for labelling; "
+            "set it to true where this task's data may go there"
         )
 
 

@@ -27,7 +27,7 @@ OnEpoch = Callable[[int, int, float], None]
 class NgramTraining:
     """Hyper-parameters, chosen by agreement with the teacher on held-out training messages of Banking77."""
 
-    epochs: int = 20
+    epochs: int
     batch: int = 64
     learning_rate: float = 4e-3
     weight_decay: float = 0.0
@@ -36,6 +36,11 @@ class NgramTraining:
     temperature: float = 2.0
     alpha: float = 1.0
     """Weight of the teacher's distribution; the rest is cross-entropy on the hard label."""
+
+    @staticmethod
+    def usual_epochs(examples: int) -> int:
+        """Passes over so many examples: about 200,000 texts in all, which few examples cannot make use of."""
+        return min(max(200_000 // max(examples, 1), 10), 40)
 
 
 def train_ngram(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.ledger import Ledger, Trust
+from core.models.folder import read_card
 from core.registry import Registry
 from training.trust import Verdict
 
@@ -39,7 +40,8 @@ def register(
     a task becomes champion, since all that it is not trusted with goes to the teacher as before; a later one stays a
     candidate unless `promote`. Each step is audited.
     """
-    version = registry.register(task, folder, {"tutelage.run": run} if run else {})
+    tags = {"tutelage.architecture": read_card(folder).architecture} | ({"tutelage.run": run} if run else {})
+    version = registry.register(task, folder, tags)
     now = time.time()
     rows = [
         Trust(

@@ -12,7 +12,7 @@ _EXAMPLE = Path("support_desk") / "tutelage.yaml"
 
 
 def example_config() -> Path:
-    """The bundled example's settings, in a checkout or in an installed wheel. Raises SettingsError where it is absent."""
+    """The bundled example's settings, in a checkout or in a wheel. Raises SettingsError where it is absent."""
     here = Path(__file__).resolve().parent
     for folder in (here.parent / "examples", here / "_examples"):
         if (folder / _EXAMPLE).is_file():

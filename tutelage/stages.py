@@ -1,4 +1,4 @@
-"""Longer pieces of work that run as a process of their own and say on standard output, in JSON lines, how far they are."""
+"""Longer work in a process of its own, which says on standard output, in JSON lines, how far it is."""
 
 from __future__ import annotations
 

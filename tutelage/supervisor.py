@@ -46,20 +46,20 @@ class Supervisor:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = False
 
-    async def start(self, role: Role, *, timeout: float) -> None:
+    async def start(self, role: Role, *, patience: float) -> None:
         """Start a role and wait until it is ready.
 
         Raises StartupError, with the last line that the role said, where it dies first or is not ready in time. Once it
         is ready, it is restarted whenever it dies.
         """
         await self._spawn(role)
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience
         while not await role.ready():
             process = self._processes[role.name]
             if process.returncode is not None:
                 raise StartupError(self._last_words(role) or f"{role.name} ended with code {process.returncode}")
             if time.monotonic() > deadline:
-                raise StartupError(f"{role.name} is not ready after {timeout:.0f} s; see {self._file(role)}")
+                raise StartupError(f"{role.name} is not ready after {patience:.0f} s; see {self._file(role)}")
             await asyncio.sleep(0.05)
         self._keepers[role.name] = asyncio.create_task(self._keep(role))
 

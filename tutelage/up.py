@@ -80,12 +80,11 @@ class Up:
         screen.greet(self._console, self._settings, str(self._config))
         check(self._settings)
         if self._settings.redis.url is None:
-            await self._supervisor.start(self._redis(), timeout=_REDIS_SECONDS)
-        async with asyncio.TaskGroup() as starting:
-            for role in self._roles():
-                starting.create_task(self._supervisor.start(role, timeout=_ROLE_SECONDS))
-            teachers = asyncio.create_task(self._start_teachers())
+            await self._supervisor.start(self._redis(), patience=_REDIS_SECONDS)
+        teachers = asyncio.create_task(self._start_teachers())
         try:
+            starting = (self._supervisor.start(role, patience=_ROLE_SECONDS) for role in self._roles())
+            await asyncio.gather(*starting)
             answering = await self._until_ready(teachers)
             screen.show_ready(self._console, self._settings, self._address, time.monotonic() - started, answering)
             await teachers
@@ -115,7 +114,7 @@ class Up:
                 if task.teacher.linear_probe is not None:
                     command = python("training.fit_teacher", "--config", str(self._config), "--task", name)
                     folder = await run_stages(command, self._logs / "fit-teacher.log", bar.show)
-                    await self._supervisor.start(self._teacher(name, task.teacher, folder), timeout=_ROLE_SECONDS)
+                    await self._supervisor.start(self._teacher(name, task.teacher, folder), patience=_ROLE_SECONDS)
 
     def _teacher(self, task: str, teacher: TeacherSettings, folder: str) -> Role:
         address = urlsplit(teacher.base_url)
@@ -140,7 +139,9 @@ class Up:
 
     async def _teach_first_students(self) -> None:
         for name in await self._without_champion():
-            self._console.print(f"\n[bold]{name}[/bold] has no student yet. One is distilled while the teacher answers.")
+            self._console.print(
+                f"\n[bold]{name}[/bold] has no student yet: one is distilled while the teacher answers."
+            )
             command = python("training.first_student", "--config", str(self._config), "--task", name)
             try:
                 with screen.Bar(self._console) as bar:
@@ -161,7 +162,7 @@ class Up:
                     self._console.print(f"[bold green]The student of {task} has taken over.[/bold green]\n")
                     return
             await asyncio.sleep(0.2)
-        self._console.print(f"The student of {task} is registered, but trusted with nothing yet: the teacher answers.\n")
+        self._console.print(f"The student of {task} is registered, but not trusted yet: the teacher answers.\n")
 
     async def _without_champion(self) -> list[str]:
         """Tasks that have prompts to distil from, and no champion."""
@@ -182,5 +183,3 @@ class Up:
 
 async def _at_once() -> bool:
     return True
-
-

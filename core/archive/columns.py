@@ -7,7 +7,7 @@ and kind share them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -76,6 +76,7 @@ _FEEDBACK: Final[list[tuple[str, pa.DataType]]] = [
 ]
 
 _STUDENT_PREFIX: Final = "student_"
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 def arrow_schema(kind: Kind) -> pa.Schema:
@@ -93,6 +94,11 @@ def to_table(rows: Sequence[Row], kind: Kind) -> pa.Table:
     return pa.table(
         [pa.array([readers[field.name](row) for row in rows], type=field.type) for field in schema], schema=schema
     )
+
+
+def utc(at: float) -> datetime:
+    """Seconds since the epoch as a time. Raises ValueError or OverflowError beyond the calendar."""
+    return _EPOCH + timedelta(seconds=at)
 
 
 def fits(row: Row) -> bool:
@@ -130,7 +136,7 @@ def _readers(kind: Kind) -> dict[str, _Reader]:
     """For each column, what takes its value out of a row."""
     readers: dict[str, _Reader] = {"log_source": lambda row: row.source, "log_offset": lambda row: row.offset}
     readers |= {name: _plain(name) for name, _ in (_EXCHANGE if kind is Kind.EXCHANGE else _FEEDBACK)}
-    readers["at"] = lambda row: datetime.fromtimestamp(row.record.at, UTC)
+    readers["at"] = lambda row: utc(row.record.at)
     if kind is Kind.EXCHANGE:
         readers |= {_STUDENT_PREFIX + name: _nested("student", name) for name, _ in _STUDENT}
         readers |= {name: _nested("usage", name) for name, _ in _USAGE}

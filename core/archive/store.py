@@ -12,7 +12,6 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow.dataset import dataset
 
-from core.archive.columns import Row, arrow_schema, to_exchange, to_table
+from core.archive.columns import Row, arrow_schema, to_exchange, to_table, utc
 from core.ids import mint, minted_at
 from core.journal import stream_parts
 from core.ledger import ArchiveFile, Ledger, Move
@@ -70,7 +69,7 @@ class Archive:
         task, kind = stream_parts(stream)
         days: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
-            days[datetime.fromtimestamp(row.record.at, UTC).date().isoformat()].append(row)
+            days[utc(row.record.at).date().isoformat()].append(row)
         return [
             self._write_file(task, kind, day, to_table(part[start : start + file_rows], kind))
             for day, part in sorted(days.items())
@@ -98,14 +97,15 @@ class Archive:
 
     def exchanges(self, task: str, since: float | None = None, limit: int | None = None) -> pa.Table:
         """Exchanges from `since` (seconds since the epoch) on, ordered by time; with `limit`, the newest ones."""
-        sql = 'SELECT * FROM (SELECT * FROM records WHERE "at" >= ? ORDER BY "at" DESC, id DESC LIMIT ?) ORDER BY "at", id'
-        start = datetime.fromtimestamp(since or 0, UTC)
+        newest = 'SELECT * FROM records WHERE "at" >= ? ORDER BY "at" DESC, id DESC LIMIT ?'
+        sql = f'SELECT * FROM ({newest}) ORDER BY "at", id'
+        start = utc(since or 0)
         return self.query(sql, task, parameters=[start, limit], since=since)
 
     def find(self, identifier: str, task: str | None = None) -> Exchange | None:
         """The exchange with this id, or whose upstream called its completion so; None where there is none.
 
-        An id of ours says when it was minted, and only files of that time are read.
+        An id of ours says when it was minted, which is when the request came: only files of that time are read.
         """
         window: dict[str, float] = {}
         try:

@@ -115,7 +115,7 @@ def _read_segment(segment: Segment, offset: int, max_bytes: int, *, closed: bool
     """
     with segment.path.open("rb") as file:
         file.seek(offset - segment.start)
-        data = file.read(max_bytes)
+        data = file.read(max(max_bytes, HEADER.size))
         if len(data) >= HEADER.size:
             length, _ = HEADER.unpack_from(data)
             if len(data) < HEADER.size + length <= HEADER.size + MAX_RECORD_BYTES:

@@ -26,12 +26,9 @@ def softmax(logits: NDArray[Any], temperature: float = 1.0) -> FloatArray:
 
 
 def nll(logits: NDArray[Any], targets: NDArray[Any], temperature: float = 1.0) -> float:
-    """Mean negative log-likelihood in nats.
+    """Mean negative log-likelihood in nats of `softmax(logits / temperature)`, logits of shape (n, k).
 
-    Args:
-        logits: Shape (n, k).
-        targets: Class indices of shape (n,), or distributions of shape (n, k).
-        temperature: What the logits are divided by.
+    `targets` are class indices of shape (n,), or distributions of shape (n, k).
     """
     log_probabilities = _log_softmax(logits, temperature)
     if targets.ndim == 1:
@@ -45,9 +42,8 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[Any]) -> float:
     The objective is convex in 1/T, so it has one valley along log T as well, and a golden-section search finds it
     whatever its curvature. The result is never worse than T = 1.
 
-    Args:
-        logits: Shape (n, k); n may be 0, then the temperature is 1.
-        targets: Class indices of shape (n,), or distributions of shape (n, k).
+    `logits` have shape (n, k); without any the temperature is 1. `targets` are class indices of shape (n,), or
+    distributions of shape (n, k).
     """
     if not len(logits):
         return 1.0
@@ -70,10 +66,7 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[Any]) -> float:
 def expected_calibration_error(confidences: NDArray[Any], correct: NDArray[Any], bins: int = 15) -> float:
     """Expected calibration error: `sum over bins of n_b/n * |accuracy_b - confidence_b|` (eq. 3), equal-width bins.
 
-    Args:
-        confidences: Shape (n,), in [0, 1].
-        correct: Shape (n,), true where the answer was right.
-        bins: Number of bins.
+    `confidences` in [0, 1] and `correct`, true where the answer was right, have shape (n,).
     """
     if not len(confidences):
         return 0.0

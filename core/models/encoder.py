@@ -24,7 +24,7 @@ class EncoderClassifier:
     architecture: Final = "encoder"
 
     def __init__(self, network: Any, tokenizer: Any) -> None:
-        """Take a `...ForSequenceClassification` and a fast tokenizer whose `model_max_length` says where texts are cut."""
+        """Take a `...ForSequenceClassification` and a fast tokenizer; its `model_max_length` is where texts are cut."""
         self.network = network
         self.tokenizer = tokenizer
         self.labels = tuple(network.config.id2label[index] for index in range(network.config.num_labels))
@@ -73,7 +73,7 @@ class EncoderClassifier:
         return self._tokens.encode(texts)
 
     def run(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the network over one batch of token ids; return logits (n, k) and pooled vectors (n, d), with gradients."""
+        """Run the network over a batch of token ids; return logits (n, k) and pooled vectors (n, d) with gradients."""
         input_ids, mask = pad_ids(ids, self._pad)
         return self._run(input_ids, mask)
 

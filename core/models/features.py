@@ -1,8 +1,8 @@
 """Hashed n-grams: texts to rows of an embedding table, vectorised over a whole batch.
 
-A text is folded (NFKC, case, blanks), encoded as UTF-8 and padded with one blank at both ends. Its features are the byte
-n-grams of each order, its words (runs of ASCII letters, digits, and bytes of other scripts), and pairs of neighbouring
-words, as in fastText (Bojanowski et al., 1607.04606) and Vowpal Wabbit's hashing trick (Weinberger et al., 0902.2206).
+A text is folded (NFKC, case, blanks), encoded as UTF-8 and padded with one blank at both ends. Its features are the
+byte n-grams of each order, its words (runs of ASCII letters, digits, and bytes of other scripts), and pairs of
+neighbouring words, as in fastText (Bojanowski et al., 1607.04606) and the hashing trick (Weinberger et al., 0902.2206).
 
 All hashes are polynomials modulo 2^64, so that the hash of any window follows exactly from a running sum over the whole
 batch: `sum(b[j] * P^(j-s) for s <= j < e) = (C[e] - C[s]) * P^-s`, P being odd and therefore invertible. The result
@@ -135,8 +135,8 @@ class HashedNgrams:
         inside = self._is_word[data]
         edges = (inside[1:] != inside[:-1]).nonzero()[0] + 1  # every text begins and ends with a blank
         starts, ends = edges[::2], edges[1::2]
-        words_up_to = starts.searchsorted(text_ends)
-        per_text = words_up_to.copy()
+        words_up_to: NDArray[np.int64] = starts.searchsorted(text_ends)
+        per_text: NDArray[np.int64] = words_up_to.copy()
         per_text[1:] -= words_up_to[:-1]
         if not len(starts):
             return per_text

@@ -22,7 +22,7 @@ MICRO_BATCH: Final = 32
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' loading tables and progress bars; restore what was set before."""
-    logging = transformers.utils.logging
+    logging: Any = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -59,7 +59,7 @@ class TextTokenizer:
         """Read `tokenizer.json`. Raises ModelFolderError where it cannot be read."""
         try:
             return cls(Tokenizer.from_file(str(folder / "tokenizer.json")), max_length)
-        except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exception
+        except Exception as error:
             raise ModelFolderError(f"{folder}: tokenizer.json cannot be read ({error})") from error
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

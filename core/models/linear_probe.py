@@ -71,8 +71,8 @@ class LinearProbe:
         self.labels = tuple(labels)
         if head.shape != (len(self.labels), encoder.dim) or bias.shape != (len(self.labels),):
             raise ModelFolderError(
-                f"the head has shapes {head.shape} and {bias.shape}, but {len(self.labels)} labels on an encoder of width "
-                f"{encoder.dim} need ({len(self.labels)}, {encoder.dim}) and ({len(self.labels)},)"
+                f"the head has shapes {head.shape} and {bias.shape}, but {len(self.labels)} labels on an encoder of "
+                f"width {encoder.dim} need ({len(self.labels)}, {encoder.dim}) and ({len(self.labels)},)"
             )
         self.head, self.bias = head, bias
 

@@ -62,5 +62,5 @@ def reduce_vectors(pooled: FloatArray) -> NDArray[np.float16]:
 def _signs(width: int) -> FloatArray:
     """Random signs over sqrt(r), shape (d, r), the same on every machine."""
     bits = splitmix64(np.arange(width * MAX_VECTOR, dtype=np.uint64) + np.uint64(width << 32)) & np.uint64(1)
-    signs = np.where(bits, 1.0, -1.0) / np.sqrt(MAX_VECTOR)
-    return signs.reshape(width, MAX_VECTOR).astype(np.float32)
+    signs = np.where(bits, 1.0, -1.0).astype(np.float32) / np.float32(MAX_VECTOR**0.5)
+    return signs.reshape(width, MAX_VECTOR)

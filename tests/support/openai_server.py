@@ -1,6 +1,6 @@
 """A teacher for tests: a real HTTP server that speaks OpenAI's protocol, and misbehaves when told to.
 
-It runs in a thread of the test's process, on a free loopback port. What it answers is data: `behaviour` says what.
+It is an ASGI app for `tests.support.processes.asgi_server`. What it answers is data: `behaviour` says what.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
-
-import uvicorn
 
 
 @dataclass
@@ -66,7 +64,11 @@ class Teacher:
             if self.logprobs:
                 tops = [{"token": token, "logprob": value, "bytes": None} for token, value in self.logprobs.items()]
                 choice["logprobs"] = {"content": [{"token": self.label, "logprob": -0.1, "top_logprobs": tops}]}
-            usage = {"prompt_tokens": self.prompt_tokens, "completion_tokens": 2, "total_tokens": self.prompt_tokens + 2}
+            usage = {
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": 2,
+                "total_tokens": self.prompt_tokens + 2,
+            }
             answer = {
                 "id": "chatcmpl-teacher",
                 "object": "chat.completion",
@@ -79,9 +81,7 @@ class Teacher:
             await _json(send, 200, answer)
 
     async def _stream(self, request, receive, send) -> None:
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         if self.behaviour == "hang":
             await self._hang(receive)
             return
@@ -99,7 +99,11 @@ class Teacher:
             await asyncio.sleep(0.005)
         await _event(send, json.dumps(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
         if (request.get("stream_options") or {}).get("include_usage"):
-            usage = {"prompt_tokens": self.prompt_tokens, "completion_tokens": 2, "total_tokens": self.prompt_tokens + 2}
+            usage = {
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": 2,
+                "total_tokens": self.prompt_tokens + 2,
+            }
             await _event(send, json.dumps(head | {"choices": [], "usage": usage}))
         await _event(send, "[DONE]")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -108,35 +112,6 @@ class Teacher:
         while (await receive())["type"] != "http.disconnect":
             pass
         self.cancelled.set()
-
-
-class TeacherServer:
-    """The server around a Teacher; a context manager."""
-
-    def __init__(self, teacher: Teacher) -> None:
-        self.teacher = teacher
-        config = uvicorn.Config(teacher, host="127.0.0.1", port=0, log_level="error", access_log=False)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> TeacherServer:
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not self._server.started:
-            if time.monotonic() > deadline:
-                raise TimeoutError("the teacher for tests did not start")
-            time.sleep(0.005)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.should_exit = True
-        self._server.force_exit = True
-        self._thread.join(10)
-
-    @property
-    def base_url(self) -> str:
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}/v1"
 
 
 async def _json(send, status: int, document: Any) -> None:

@@ -1,0 +1,104 @@
+"""The journal, on a real Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.journal import START, Journal, archived_field, stream_name, stream_of, stream_parts
+from core.records import Answerer, Exchange, Feedback, Kind, Reason, encode
+
+STREAM = "tutelage:desk:exchanges"
+OTHER = "tutelage:desk:feedback"
+
+
+@pytest.fixture
+async def journal(redis_url):
+    journal = Journal.connect(redis_url)
+    yield journal
+    await journal.close()
+
+
+def test_a_record_knows_its_stream():
+    exchange = Exchange("ex_1", "desk", 0.0, Answerer.STUDENT, Reason.CHAMPION, 200, request=b"\xff" * 100)
+    feedback = Feedback("fb_1", "desk", "ex_1", "refund", 0.0)
+    assert stream_of(encode(exchange)) == STREAM == stream_name("desk", Kind.EXCHANGE)
+    assert stream_of(encode(feedback)) == OTHER
+    assert stream_parts(OTHER) == ("desk", Kind.FEEDBACK)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xc1",
+        b"not a record",
+        b"\x81\xa4task\xa1x",
+        b"\x82\xa4type\xa8exchange\xa4task\xa1\xff",
+        encode(Feedback("f", "../../etc", "e", "l", 0.0)),
+        encode(Feedback("f", "a:b", "e", "l", 0.0)),
+    ],
+)
+def test_what_is_no_record_of_ours_has_no_stream(payload):
+    assert stream_of(payload) is None
+
+
+async def test_a_batch_and_the_position_move_together(journal):
+    assert await journal.ship("log_a", None, 30, {STREAM: [(10, b"one"), (30, b"two")], OTHER: [(20, b"three")]}) == 30
+    assert await journal.shipped(["log_a", "log_b"]) == [30, None]
+    assert await journal.streams() == [STREAM, OTHER]
+    (entry,) = await journal.read(STREAM)
+    assert (entry.source, entry.end, entry.count) == ("log_a", 30, 2)
+    assert entry.frames() == [(10, b"one"), (30, b"two")]
+    assert (await journal.read(OTHER))[0].frames() == [(20, b"three")]
+
+
+async def test_nothing_is_added_from_where_the_source_is_not(journal):
+    await journal.ship("log_a", None, 30, {STREAM: [(30, b"one")]})
+    assert await journal.ship("log_a", None, 50, {STREAM: [(50, b"two")]}) == 30
+    assert await journal.ship("log_a", 20, 50, {STREAM: [(50, b"two")]}) == 30
+    assert await journal.ship("log_b", 10, 50, {STREAM: [(50, b"two")]}) is None
+    assert await journal.length(STREAM) == 1
+    assert await journal.ship("log_a", 30, 50, {}) == 50
+    await journal.forget("log_a")
+    assert await journal.shipped(["log_a"]) == [None]
+
+
+async def test_reading_goes_on_behind_an_entry_and_waits(journal):
+    assert await journal.read(STREAM, block_ms=1) == []
+    for number in range(1, 6):
+        await journal.ship("log_a", number - 1 or None, number, {STREAM: [(number, b"x")]})
+    first = await journal.read(STREAM, START, count=2)
+    rest = await journal.read(STREAM, first[-1].id, count=10)
+    assert [entry.end for entry in first + rest] == [1, 2, 3, 4, 5]
+    both = await journal.read_many({STREAM: rest[0].id, OTHER: START}, count=1)
+    assert [entry.end for entry in both[STREAM]] == [4]
+    assert OTHER not in both
+
+
+async def test_trimming_keeps_what_is_not_older(journal):
+    ids = []
+    for number in range(1, 6):
+        await journal.ship("log_a", number - 1 or None, number, {STREAM: [(number, b"x" * 1000)]})
+        ids.append((await journal.read(STREAM, ids[-1] if ids else START))[0].id)
+    before = await journal.memory(STREAM)
+    assert await journal.first_id(STREAM) == ids[0]
+    assert await journal.trim(STREAM, ids[3]) == 3
+    assert await journal.first_id(STREAM) == ids[3]
+    assert await journal.memory(STREAM) < before
+
+
+async def test_what_is_archived_is_published(journal):
+    one, two = archived_field(STREAM, "log_a"), archived_field(OTHER, "log_a")
+    await journal.publish_archived({one: 10, two: 20})
+    await journal.publish_archived({one: 30})
+    assert await journal.archived([one, two, "unknown"]) == [30, 20, None]
+    await journal.publish_archived({two: 5}, replace=True)
+    assert await journal.archived([one, two]) == [None, 5]
+    await journal.publish_archived({}, replace=True)
+    assert await journal.archived([]) == []
+
+
+async def test_an_emptied_redis_is_another_incarnation(journal, redis_url):
+    first = await journal.incarnation()
+    assert await journal.incarnation() == first
+    await journal._redis.flushall()
+    assert await journal.incarnation() != first

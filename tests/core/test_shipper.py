@@ -1,0 +1,215 @@
+"""The shipper, against a real Redis and real files. What it does together with the archiver is in
+test_persistence_end_to_end.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from core import locallog
+from core.ids import mint
+from core.journal import Journal, archived_field
+from core.locallog import LogWriter
+from core.records import Answerer, Exchange, Feedback, Reason, encode
+from core.redis_server import start_redis
+from core.shipper import Shipper
+
+STREAM = "tutelage:desk:exchanges"
+FEEDBACK = "tutelage:desk:feedback"
+
+
+@pytest.fixture
+async def journal(redis_url):
+    journal = Journal.connect(redis_url)
+    yield journal
+    await journal.close()
+
+
+def writer_in(folder: Path, segment_bytes: int = 1 << 20) -> LogWriter:
+    return LogWriter(folder, mint("log"), segment_bytes, 1 << 30)
+
+
+def exchange(text: str = "") -> bytes:
+    return encode(Exchange(mint(), "desk", 1.0, Answerer.STUDENT, Reason.CHAMPION, 200, text=text))
+
+
+@contextlib.asynccontextmanager
+async def shipping(folder: Path, journal: Journal, batch_bytes: int = 1 << 20) -> AsyncIterator[Shipper]:
+    shipper = Shipper(folder, journal, batch_bytes=batch_bytes, poll_seconds=0.01)
+    task = asyncio.create_task(shipper.run())
+    try:
+        yield shipper
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition, seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def journalled(journal: Journal, stream: str) -> list[bytes]:
+    return [payload for entry in await journal.read(stream, count=10_000) for _, payload in entry.frames()]
+
+
+async def test_records_go_to_their_streams_in_order(tmp_path, journal):
+    log = writer_in(tmp_path, segment_bytes=2000)
+    exchanges = [exchange(str(number)) for number in range(100)]
+    feedback = [encode(Feedback(mint(), "desk", "ex_1", "refund", float(number))) for number in range(100)]
+    for one, two in zip(exchanges, feedback, strict=True):
+        log.append(one)
+        log.append(two)
+    async with shipping(tmp_path, journal, batch_bytes=1500) as shipper:
+        assert await shipper.drain(10)
+        assert (shipper.shipped, shipper.lag_bytes, shipper.unreadable, shipper.corrupt) == (200, 0, 0, 0)
+        log.append(exchanges[0])
+        assert await shipper.drain(10)
+    log.close()
+    assert await journalled(journal, STREAM) == [*exchanges, exchanges[0]]
+    assert await journalled(journal, FEEDBACK) == feedback
+    assert await journal.shipped([log.source]) == [log.offset]
+
+
+async def test_only_what_is_wholly_archived_is_deleted(tmp_path, journal):
+    log = writer_in(tmp_path, segment_bytes=500)
+    ends = [log.offset for _ in range(20) if log.append(exchange())]
+    segments = locallog.list_segments(tmp_path, log.source)
+    assert len(segments) >= 4
+    field = archived_field(STREAM, log.source)
+
+    def left() -> int:
+        return len(locallog.list_segments(tmp_path, log.source))
+
+    async with shipping(tmp_path, journal) as shipper:
+        shipper._next_removal = 0.0
+        assert await shipper.drain(10)
+        await asyncio.sleep(1.2)
+        assert left() == len(segments)
+        await journal.publish_archived({field: segments[1].end - 1})
+        await until(lambda: left() == len(segments) - 1)
+        await asyncio.sleep(1.2)
+        assert left() == len(segments) - 1
+        await journal.publish_archived({field: ends[-1]})
+        await until(lambda: left() == 1)  # the last one: the writer is at it
+        log.close()
+        await until(lambda: locallog.list_sources(tmp_path) == [])
+        assert list(tmp_path.iterdir()) == []
+        assert await journal.shipped([log.source]) == [None]
+
+
+async def test_damage_is_reported_once_passed_over_and_kept_aside(tmp_path, journal):
+    log = writer_in(tmp_path, segment_bytes=600)
+    records = [exchange(str(number)) for number in range(12)]
+    for record in records:
+        log.append(record)
+    log.close()
+    segments = locallog.list_segments(tmp_path, log.source)
+    data = bytearray(segments[1].path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    segments[1].path.write_bytes(data)
+    with capture_logs() as logs:
+        async with shipping(tmp_path, journal) as shipper:
+            assert await shipper.drain(10)
+            assert shipper.corrupt == 1
+            await journal.publish_archived({archived_field(STREAM, log.source): log.offset})
+            await until(lambda: locallog.list_sources(tmp_path) == [])
+    assert [line["event"] for line in logs] == ["log_damaged"]
+    (aside,) = tmp_path.iterdir()
+    assert aside.name == f"damaged-{log.source}-{segments[1].path.name}"
+    assert aside.read_bytes() == data
+    found = await journalled(journal, STREAM)
+    assert len(records) - 6 <= len(found) < len(records)
+    assert found[-1] == records[-1]
+    assert [record for record in records if record in found] == found
+
+
+async def test_damage_under_a_living_writer_waits_for_the_next_segment(tmp_path, journal):
+    log = writer_in(tmp_path, segment_bytes=400)
+    log.append(exchange("first"))
+    (segment,) = locallog.list_segments(tmp_path, log.source)
+    with segment.path.open("ab") as file:
+        file.write(bytes(50))
+    async with shipping(tmp_path, journal) as shipper:
+        assert await shipper.drain(10)
+        assert (shipper.shipped, shipper.corrupt) == (1, 0)
+        last = exchange("x" * 400)
+        log.append(last)
+        await until(lambda: shipper.shipped == 2)
+        assert shipper.corrupt == 1
+    log.close()
+    assert (await journalled(journal, STREAM))[-1] == last
+
+
+async def test_records_of_nobody_are_counted_and_passed_over(tmp_path, journal):
+    log = writer_in(tmp_path)
+    log.append(b"no record")
+    log.append(exchange())
+    log.append(b"nor this")
+    log.close()
+    async with shipping(tmp_path, journal) as shipper:
+        assert await shipper.drain(10)
+        assert (shipper.shipped, shipper.unreadable) == (1, 2)
+    assert await journal.shipped([log.source]) == [log.offset]
+
+
+async def test_redis_away_is_said_once_and_costs_nothing(tmp_path, free_port):
+    folder, log_folder = tmp_path / "redis", tmp_path / "log"
+    log = writer_in(log_folder)
+    journal = Journal.connect(f"redis://127.0.0.1:{free_port}/0")
+    with capture_logs() as logs:
+        async with shipping(log_folder, journal) as shipper:
+            log.append(exchange("one"))
+            await until(lambda: not shipper.redis_up)
+            assert not await shipper.drain(0.2)
+            await asyncio.sleep(0.5)
+            server = await asyncio.to_thread(start_redis, folder, free_port)
+            assert await shipper.drain(10)
+            assert shipper.redis_up
+            await asyncio.to_thread(server.stop)
+            log.append(exchange("two"))
+            await until(lambda: not shipper.redis_up)
+            server = await asyncio.to_thread(start_redis, folder, free_port)
+            assert await shipper.drain(10)
+            assert shipper.shipped == 2
+    assert [line["event"] for line in logs] == ["shipping_stopped", "shipping_again"] * 2
+    assert len(await journalled(journal, STREAM)) == 2
+    await journal.close()
+    log.close()
+    await asyncio.to_thread(server.stop)
+
+
+async def test_an_emptied_redis_gets_everything_that_is_left(tmp_path, journal, redis_url):
+    log = writer_in(tmp_path)
+    records = [exchange(str(number)) for number in range(10)]
+    for record in records:
+        log.append(record)
+    async with shipping(tmp_path, journal) as shipper:
+        assert await shipper.drain(10)
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+        await until(lambda: shipper.shipped == 20)
+        assert await journalled(journal, STREAM) == records
+    log.close()
+
+
+async def test_two_shippers_do_not_ship_twice(tmp_path, journal):
+    log = writer_in(tmp_path, segment_bytes=3000)
+    async with shipping(tmp_path, journal, 700) as one, shipping(tmp_path, journal, 1100) as two:
+        records = [exchange(str(number)) for number in range(300)]
+        for number, record in enumerate(records):
+            log.append(record)
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        assert await one.drain(10)
+        assert await two.drain(10)
+    log.close()
+    assert await journalled(journal, STREAM) == records

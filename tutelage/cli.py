@@ -1,0 +1,41 @@
+"""The command line. Each command lives in `tutelage/commands/` and imports what is heavy only when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from core.errors import TutelageError
+from tutelage.commands.init import init
+from tutelage.commands.label import label
+from tutelage.commands.roles import archiver, gateway, student
+from tutelage.commands.students import students
+from tutelage.commands.train import train
+from tutelage.commands.up import up
+
+
+def build_app() -> typer.Typer:
+    """The command line as an app."""
+    app = typer.Typer(
+        name="tutelage",
+        help="Let a small distilled student take over a frontier model's narrow job, and keep it honest.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command()(up)
+    for command in (init, label, train, students):
+        app.command(rich_help_panel="A task, from data to student")(command)
+    for command in (gateway, student, archiver):
+        app.command(rich_help_panel="Roles, one process each")(command)
+    return app
+
+
+def main() -> None:
+    """Entry point of `tutelage`. What goes wrong on purpose is told in one line, without a traceback."""
+    try:
+        build_app()()
+    except TutelageError as error:
+        typer.secho(f"error: {error.message}", fg="red", err=True)
+        sys.exit(1)
