@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.archive import Archive, Row, fits
 from core.errors import StateError
-from core.journal import START, Entry, Journal, archived_field, stream_parts
+from core.journal import START, Entry, Journal, archived_field, is_cancelled, stream_parts
 from core.ledger import Ledger, Move
 from core.records import SCHEMA, decode
 
@@ -96,7 +96,7 @@ class Archiver:
     async def run(self) -> None:
         """Archive until cancelled. Redis, the ledger or the disk being away does not end it."""
         delay = _FIRST_DELAY
-        while True:
+        while not is_cancelled():
             started = time.monotonic()
             try:
                 waiting = await self._round()

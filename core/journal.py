@@ -12,6 +12,7 @@ lost, and no record is in the streams twice unless Redis forgot it in between. N
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -209,6 +210,15 @@ class Journal:
         if not fields:
             return []
         return [_offset(value) for value in await _result(self._redis.hmget(key, list(fields)))]
+
+
+def is_cancelled() -> bool:
+    """Whether the running task has been cancelled: for loops around calls of the journal.
+
+    redis-py sends through `asyncio.wait_for`, which in Python 3.11 loses a cancellation that arrives as it completes.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _result(answer: Any) -> Any:

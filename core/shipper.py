@@ -18,11 +18,12 @@ from redis.exceptions import RedisError
 
 from core import locallog
 from core.errors import StateError
-from core.journal import Journal, archived_field, stream_of
+from core.journal import Journal, archived_field, is_cancelled, stream_of
 from core.locallog import Frame, Segment
 
 _BATCHES_IN_TURN: Final = 16
 _REMOVE_SECONDS: Final = 1.0
+_SCAN_BYTES: Final = 1024 * 1024
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
 
@@ -91,7 +92,7 @@ class Shipper:
     async def run(self) -> None:
         """Ship until cancelled. Neither Redis nor the disk being away ends it."""
         delay = _FIRST_DELAY
-        while True:
+        while not is_cancelled():
             started = time.monotonic()
             try:
                 busy = await self._round()
@@ -214,14 +215,14 @@ class Shipper:
     async def _remove_archived(self) -> None:
         for source in list(self._sources.values()):
             segments = await asyncio.to_thread(locallog.list_segments, self._folder, source.name)
-            closed = segments if source.ended else segments[:-1]
+            ends = [segment.start for segment in segments[1:]] + [segment.end for segment in segments[-1:]]
             left = len(segments)
-            for segment in closed:
-                if not source.ended and segment.end > source.cursor:
+            for segment, end in zip(segments, ends, strict=True):
+                if end > source.cursor or (segment is segments[-1] and not source.ended):
                     break
                 contents = source.contents.get(segment.start)
                 if contents is None:
-                    contents = await asyncio.to_thread(_contents, self._folder, source.name, segment)
+                    contents = await asyncio.to_thread(_contents, self._folder, source.name, segment.start, end)
                     source.contents[segment.start] = contents
                 if not await self._is_archived(source.name, contents):
                     break
@@ -248,21 +249,18 @@ class Shipper:
         self.redis_up = True
 
 
-def _contents(folder: Path, source: str, segment: Segment) -> _Contents:
-    """Read a segment through."""
+def _contents(folder: Path, source: str, offset: int, end: int) -> _Contents:
+    """Read a segment, of which everything is shipped, through once more."""
     ends: dict[str, int] = {}
-    offset = segment.start
     try:
-        while offset < segment.end:
-            frames = [
-                frame for frame in locallog.read_frames(folder, source, offset, 1024 * 1024) if frame[0] <= segment.end
-            ]
+        while offset < end:
+            frames = [frame for frame in locallog.read_frames(folder, source, offset, _SCAN_BYTES) if frame[0] <= end]
             if not frames:
                 break  # a torn end
-            for end, payload in frames:
+            for behind, payload in frames:
                 stream = stream_of(payload)
                 if stream is not None:
-                    ends[stream] = end
+                    ends[stream] = behind
             offset = frames[-1][0]
     except StateError:
         return _Contents(ends, damaged=True)

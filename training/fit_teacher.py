@@ -1,7 +1,7 @@
-"""The teacher of a task whose settings say `linear_probe`: fitted once, then found again by its content.
+"""Fit the teacher that a task's settings describe, as a process of its own.
 
-`python -m training.fit_teacher --config C --task T` tells on standard output, one JSON object a line, how far it is.
-The last line's message is the teacher's folder.
+`python -m training.fit_teacher --config C --task T` tells on standard output, one JSON object a line, how far it is;
+the last line's message is the teacher's folder.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ from training.lines import run_with_lines
 from training.progress import Report, silent
 
 
-def fit_teacher(settings: Settings, task: str, report: Report = silent) -> Path:
-    """Return the folder of the task's own teacher, below `teachers` in the state folder; fit it where it is not there.
+def fit_teacher(settings: Settings, name: str, report: Report = silent) -> Path:
+    """Fit the teacher of the task `name`, unless it stands already, and return its folder.
 
-    Raises SettingsError where the task's teacher is not one that Tutelage makes.
+    Raises SettingsError where the task's teacher is served by somebody else, and what fitting raises.
     """
-    from training.linear_probe import fit_linear_probe  # torch and transformers, not for a mere --help
+    from training.linear_probe import fit_linear_probe  # torch and transformers: only where a teacher is fitted
 
-    task_settings = settings.task(task)
-    probe = task_settings.teacher.linear_probe
-    if probe is None:
-        raise SettingsError(f"tasks.{task}.teacher.linear_probe is not set; this teacher is not made by Tutelage")
-    return fit_linear_probe(
-        probe, task_settings.label_set(), settings.state / "teachers", task=task_settings.teacher.model, report=report
-    )
+    task = settings.task(name)
+    if task.teacher.linear_probe is None:
+        raise SettingsError(f"tasks.{name}.teacher.linear_probe is not set: its teacher is served by somebody else")
+    root = settings.state / "teachers"
+    return fit_linear_probe(task.teacher.linear_probe, task.label_set(), root, task=name, report=report)
 
 
 def _work(settings: Settings, task: str, report: Report) -> str:

@@ -95,6 +95,7 @@ class Up:
 
     def _redis(self) -> Role:
         folder, port = self._settings.state / "redis", self._settings.redis.port
+        folder.mkdir(parents=True, exist_ok=True)
         command = tuple(redis_command(folder, port))
         return Role("redis", command, lambda: asyncio.to_thread(answers_ping, port))
 

@@ -85,18 +85,20 @@ def read_frames(folder: Path, source: str, offset: int, max_bytes: int) -> list[
     frames: list[Frame] = []
     found = list_segments(folder, source)
     for position, segment in enumerate(found):
-        closed = position + 1 < len(found)
-        if closed and segment.end <= offset:
+        # A segment that is not the last one holds whole frames, up to where the next one begins.
+        end = found[position + 1].start if position + 1 < len(found) else None
+        if end is not None and end <= offset:
             continue
         start = max(offset, segment.start)
-        more, damage = _read_segment(segment, start, max_bytes, closed=closed)
+        more, damage = _read_segment(segment, start, end, max_bytes)
         frames += more
         if damage is not None:
             if frames:
                 break
             raise StateError(f"{segment.path}: damaged at offset {damage}; what follows in this file cannot be read")
-        max_bytes -= more[-1][0] - start if more else 0
-        if max_bytes <= 0 or (closed and (more[-1][0] if more else start) < segment.end):
+        reached = more[-1][0] if more else start
+        max_bytes -= reached - start
+        if max_bytes <= 0 or reached != end:
             break
     return frames
 
@@ -108,32 +110,33 @@ def remove_source(folder: Path, source: str) -> None:
     (folder / source).rmdir()
 
 
-def _read_segment(segment: Segment, offset: int, max_bytes: int, *, closed: bool) -> tuple[list[Frame], int | None]:
+def _read_segment(segment: Segment, offset: int, end: int | None, max_bytes: int) -> tuple[list[Frame], int | None]:
     """Frames of one segment from `offset` on, and the offset of damage that was met.
 
-    A closed segment does not end within a frame; the last one may.
+    `end` is the offset at which the segment must be complete; None: it is the last one, and may end within a frame.
     """
     with segment.path.open("rb") as file:
         file.seek(offset - segment.start)
-        data = file.read(max(max_bytes, HEADER.size))
+        left = MAX_RECORD_BYTES if end is None else end - offset
+        data = file.read(min(max(max_bytes, HEADER.size), left))
         if len(data) >= HEADER.size:
-            length, _ = HEADER.unpack_from(data)
-            if len(data) < HEADER.size + length <= HEADER.size + MAX_RECORD_BYTES:
-                data += file.read(HEADER.size + length - len(data))
-        at_end = not file.read(1)
+            missing = HEADER.size + HEADER.unpack_from(data)[0] - len(data)
+            if 0 < missing <= left:
+                data += file.read(missing)
+        exhausted = not file.read(1) or len(data) == left
     frames: list[Frame] = []
     position = 0
     while position + HEADER.size <= len(data):
         length, checksum = HEADER.unpack_from(data, position)
         if not 0 < length <= MAX_RECORD_BYTES:
             return frames, offset + position
-        end = position + HEADER.size + length
-        if end > len(data):
+        behind = position + HEADER.size + length
+        if behind > len(data):
             break
-        payload = data[position + HEADER.size : end]
+        payload = data[position + HEADER.size : behind]
         if crc32(payload) != checksum:
             return frames, offset + position
-        frames.append((offset + end, payload))
-        position = end
-    torn = closed and at_end and position < len(data)
-    return frames, offset + position if torn else None
+        frames.append((offset + behind, payload))
+        position = behind
+    incomplete = end is not None and exhausted and offset + position < end
+    return frames, offset + position if incomplete else None

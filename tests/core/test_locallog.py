@@ -78,9 +78,7 @@ def test_reading_starts_at_the_first_segment_that_is_left(tmp_path):
     piece=st.integers(1, 500),
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_log_cut_at_any_byte_yields_exactly_the_complete_frames(
-    tmp_path_factory, records, segment_bytes, cut, piece
-):
+def test_a_log_cut_at_any_byte_yields_exactly_the_complete_frames(tmp_path_factory, records, segment_bytes, cut, piece):
     folder = tmp_path_factory.mktemp("log")
     log = writer_in(folder, segment_bytes=segment_bytes)
     ends = []
@@ -123,6 +121,29 @@ def test_a_tail_of_zeros_is_damage_and_no_record(tmp_path):
     assert [payload for _, payload in read_frames(tmp_path, log.source, 0, 1 << 20)] == [b"record"]
     with pytest.raises(StateError):
         read_frames(tmp_path, log.source, 14, 1 << 20)
+    log.close()
+
+
+def test_bytes_behind_a_closed_segments_end_are_nobodys(tmp_path):
+    log = writer_in(tmp_path, segment_bytes=20)
+    log.append(b"record 0")
+    (segment,) = locallog.list_segments(tmp_path, log.source)
+    with segment.path.open("ab") as file:
+        file.write(b"surplus")
+    log.append(b"record 1")
+    assert payloads(tmp_path, log.source) == [b"record 0", b"record 1"]
+    log.close()
+
+
+def test_a_closed_segment_that_lost_its_last_frame_is_damage(tmp_path):
+    log = writer_in(tmp_path, segment_bytes=32)
+    for number in range(3):
+        log.append(b"record %d" % number)
+    first, _ = locallog.list_segments(tmp_path, log.source)
+    os.truncate(first.path, 16)
+    assert [payload for _, payload in read_frames(tmp_path, log.source, 0, 1 << 20)] == [b"record 0"]
+    with pytest.raises(StateError, match="offset 16"):
+        read_frames(tmp_path, log.source, 16, 1 << 20)
     log.close()
 
 

@@ -135,9 +135,11 @@ async def test_damage_is_reported_once_passed_over_and_kept_aside(tmp_path, jour
 async def test_damage_under_a_living_writer_waits_for_the_next_segment(tmp_path, journal):
     log = writer_in(tmp_path, segment_bytes=400)
     log.append(exchange("first"))
+    log.append(exchange("second"))
     (segment,) = locallog.list_segments(tmp_path, log.source)
-    with segment.path.open("ab") as file:
-        file.write(bytes(50))
+    data = bytearray(segment.path.read_bytes())
+    data[-1] ^= 0xFF
+    segment.path.write_bytes(data)
     async with shipping(tmp_path, journal) as shipper:
         assert await shipper.drain(10)
         assert (shipper.shipped, shipper.corrupt) == (1, 0)

@@ -65,11 +65,18 @@ class Running:
         lines = httpx.get(f"{self.url}/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
-    def records(self) -> list[Exchange | Feedback]:
+    def records(self) -> list[Exchange]:
+        """The exchanges that stand in the local log."""
+        return [record for record in self._logged() if isinstance(record, Exchange)]
+
+    def feedback(self) -> list[Feedback]:
+        """The feedback that stands in the local log."""
+        return [record for record in self._logged() if isinstance(record, Feedback)]
+
+    def _logged(self) -> list[Exchange | Feedback]:
         folder = self.settings.log_folder
-        return [
-            decode(payload) for source in list_sources(folder) for _, payload in read_frames(folder, source, 0, 1 << 30)
-        ]
+        sources = list_sources(folder)
+        return [decode(payload) for source in sources for _, payload in read_frames(folder, source, 0, 1 << 30)]
 
     def ask(self, text: str, **more: Any) -> httpx.Response:
         headers = more.pop("headers", {})

@@ -82,7 +82,7 @@ def test_a_wrong_address_or_method_has_the_shape_too(gateway, method, path, stat
 )
 def test_bad_feedback_is_a_400(gateway, body, param):
     assert_shape(httpx.post(f"{gateway.url}/v1/feedback", json=body), 400, None, param=param)
-    assert not gateway.records()
+    assert not gateway.feedback()
 
 
 def test_feedback_for_an_unknown_model_is_a_404_and_huge_feedback_a_400(gateway):

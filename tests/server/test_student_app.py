@@ -22,11 +22,14 @@ QUESTION = [{"role": "user", "content": "where is my refund money"}]
 
 
 @pytest.fixture
-async def versions(tmp_path):
-    metrics = StudentMetrics()
+def metrics():
+    return StudentMetrics()
+
+
+@pytest.fixture
+async def versions(tmp_path, metrics):
     tasks = [ServedTask("desk", TEMPLATES, LabelSet(LABELS)), ServedTask("empty", TEMPLATES, LabelSet(LABELS))]
     made = Versions(tasks, Limits(max_queue=2), metrics)
-    made.metrics = metrics
     await made.install("desk", CHAMPION, "1", write_student(tmp_path / "one"))
     await made.install("desk", CHALLENGER, "2", write_student(tmp_path / "two"))
     yield made
@@ -34,8 +37,8 @@ async def versions(tmp_path):
 
 
 @pytest.fixture
-async def client(versions):
-    transport = httpx.ASGITransport(StudentApp(versions, versions.metrics, max_body_bytes=2_000))
+async def client(versions, metrics):
+    transport = httpx.ASGITransport(StudentApp(versions, metrics, max_body_bytes=2_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://student") as made:
         yield made
 
@@ -126,7 +129,7 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
         ("POST", "/metrics", b"", 405, "method_not_allowed"),
         ("POST", CHAT, b"", 400, "invalid_json"),
         ("POST", CHAT, b"\xff{", 400, "invalid_json"),
-        ("POST", CHAT, b"[" * 1_900, 400, "invalid_json"),
+        ("POST", CHAT, b'{"model":"desk","messages":' + b"[" * 1_900, 400, "invalid_json"),
         ("POST", CHAT, b"[]", 400, None),
         ("POST", CHAT, b'{"model":"desk"}', 400, None),
         ("POST", CHAT, b'{"model":"desk","messages":[]}', 400, None),

@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ async def test_what_was_withdrawn_is_not_computed(model):
 async def test_only_the_text_at_fault_fails(model):
     batcher = Batcher("t", _student(model), Limits(), StudentMetrics())
     futures = [batcher.submit(text) for text in ("0", "poison", "1")]
-    answers = await asyncio.gather(*futures, return_exceptions=True)
+    answers: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
     assert isinstance(answers[1], InternalError)
     assert [int(answers[index].probabilities.argmax()) for index in (0, 2)] == [0, 1]
     assert int((await batcher.submit("1")).probabilities.argmax()) == 1

@@ -38,7 +38,7 @@ def test_an_altered_pointer_is_refused(pointers, tmp_path):
 
 def test_another_folder_than_it_was_written_for_is_refused(pointers):
     write_student(pointers.version_folder("desk", "3"), cues=dict(reversed(CUES.items())))
-    with pytest.raises(StateError, match="not the one it was written for"):
+    with pytest.raises(StateError, match="another one than it was written for"):
         pointers.read("desk", "champion")
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import httpx
 import openai
@@ -16,13 +17,13 @@ import yaml
 
 from core.models.folder import Card, write_folder
 from core.registry import Registry
-from tests.support.student_server import ROOT, run_server, start_server, wait_until_ready
+from tests.support.student_server import ROOT, run_server, start_server
 from tests.support.students import LABELS, write_student
 
-QUESTION = [{"role": "user", "content": "where is my refund money"}]
+QUESTION: Any = [{"role": "user", "content": "where is my refund money"}]
 
 
-def _client(port: int, **options) -> openai.OpenAI:
+def _client(port: int, **options) -> Any:
     return openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0, **options)
 
 
@@ -91,26 +92,27 @@ def desk(tmp_path, free_port):
 async def test_versions_change_under_load_without_a_failed_request(desk):
     first = desk.promote()
     with desk.serve():
-        done = asyncio.Event()
-        seen: dict[str, int] = {}
+        done, seen = asyncio.Event(), set[str]()
         url = f"http://127.0.0.1:{desk.port}/v1/chat/completions"
         async with httpx.AsyncClient(timeout=30) as client:
+            promoted: list[str] = []
+
+            def promote_twice() -> None:
+                promoted.extend(desk.promote() for _ in range(2))
 
             async def ask() -> None:
                 while not done.is_set():
                     answer = await client.post(url, json={"model": "desk", "messages": QUESTION})
                     assert answer.status_code == 200, answer.text
-                    version = answer.json()["tutelage"]["version"]
-                    seen[version] = seen.get(version, 0) + 1
+                    seen.add(answer.json()["tutelage"]["version"])
+                    if len(promoted) == 2 and promoted[-1] in seen:
+                        done.set()
 
-            askers = [asyncio.create_task(ask()) for _ in range(8)]
-            promoted = [await asyncio.to_thread(desk.promote) for _ in range(2)]
-            deadline = time.monotonic() + 30
-            while promoted[-1] not in seen and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
-            done.set()
-            await asyncio.gather(*askers)
-        assert {first, promoted[-1]} <= set(seen)
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                for _ in range(8):
+                    group.create_task(ask())
+                await asyncio.to_thread(promote_twice)
+        assert {first, promoted[-1]} <= seen
 
 
 def test_a_restart_answers_quickly_and_without_the_registry(desk):
@@ -120,18 +122,13 @@ def test_a_restart_answers_quickly_and_without_the_registry(desk):
     (desk.state / "registry.db").rename(desk.state / "registry.away")
     (desk.state / "registry.db").mkdir()
     started = time.monotonic()
-    process = start_server("--config", str(desk.settings))
-    try:
-        wait_until_ready(process, desk.port)
+    with run_server("--config", str(desk.settings), port=desk.port):
         took = time.monotonic() - started
         answer = httpx.post(
             f"http://127.0.0.1:{desk.port}/v1/chat/completions", json={"model": "desk", "messages": QUESTION}
         )
         assert answer.json()["tutelage"]["version"] == version
         assert took < 5  # about one second on an idle machine
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
 
 
 def test_a_stopping_server_finishes_what_is_under_way_and_exits_cleanly(tmp_path, free_port):

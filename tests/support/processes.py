@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import uvicorn
@@ -60,7 +60,7 @@ def module_process(*arguments: str, log: Path | None = None) -> Iterator[subproc
 
 
 @contextlib.contextmanager
-def asgi_server(app: Any, *, lifespan: str = "on") -> Iterator[str]:
+def asgi_server(app: Any, *, lifespan: Literal["on", "off"] = "on") -> Iterator[str]:
     """Serve an ASGI app from a thread; yields its address."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="error", access_log=False, lifespan=lifespan, loop="uvloop"

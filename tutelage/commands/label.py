@@ -82,6 +82,6 @@ def _agreed_budget(needed: Estimate, budget: float | None, *, yes: bool) -> floa
     if not needed.calls or needed.price.free:
         return budget or 0.0
     proposed = budget if budget is not None else round(needed.worst_usd + 0.005, 2)
-    if yes or typer.confirm(f"Spend at most ${proposed:.2f}?", default=budget is not None):
+    if yes or typer.confirm(f"Spend at most ${proposed:g}?", default=budget is not None):
         return proposed
     raise TeacherError("nothing was asked; give --budget USD, and --yes where nobody is there to confirm")

@@ -60,8 +60,8 @@ def train(
     role = "champion" if run.registered.champion else "candidate (--promote makes it champion)"
     close(
         screen,
-        f"{name} version {run.registered.version} is {role}: agreement {run.result.evaluation.agreement:.1%}, trusted with "
-        f"{run.registered.trusted} of {len(run.result.verdicts)} classes; kept in {run.result.folder}",
+        f"{name} version {run.registered.version} is {role}: agreement {run.result.evaluation.agreement:.1%}, trusted "
+        f"with {run.registered.trusted} of {len(run.result.verdicts)} classes; kept in {run.result.folder}",
     )
 
 

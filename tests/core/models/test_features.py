@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def _by_hand(text: str, config: FeatureConfig) -> list[int]:
         found += [_hash(data[i : i + order]) + seed for i in range(len(data) - order + 1)]
     words = [_hash(word) for word in _words(data) if word]
     found += [word + seeds[-2] for word in words]
-    pairs = zip(words, words[1:], strict=False)
+    pairs = pairwise(words)
     found += [((first * 0xD6E8FEB86659FD93 + second) & _MASK) + seeds[-1] for first, second in pairs]
     return sorted(_mix(value & _MASK) >> shift for value in found)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ LABELS = ("refund", "praise")
 
 
 def _card(**changes) -> Card:
-    values = {
+    values: dict[str, Any] = {
         "task": "desk",
         "architecture": "ngram",
         "labels": list(LABELS),
