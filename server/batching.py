@@ -22,7 +22,7 @@ from core.errors import InternalError, OverloadedError, UnavailableError
 from core.models.student import Predictions, Student
 from server.metrics import StudentMetrics
 
-_INLINE_CHARACTERS: Final = 8_192
+_INLINE_CHARACTERS: Final = 4_096
 """An `ngram` batch up to this size takes less than about a millisecond: the event loop runs it itself, since handing it
 to a thread costs as much as a small pass."""
 

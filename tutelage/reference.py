@@ -14,8 +14,8 @@ from core.settings import Settings, TaskSettings
 _HEAD = """# Configuration
 
 One file, `tutelage.yaml`, plus the environment, which wins: `TUTELAGE_GATEWAY__PORT=9000` sets `gateway.port`. An
-unknown key is an error that names the nearest valid one. Secrets never stand in the file: settings hold the *name* of the
-environment variable that holds a key. Data files are relative to the settings file's folder, `state` to the working
+unknown key is an error that names the nearest valid one. Secrets never stand in the file: settings hold the *name* of
+the environment variable that holds a key. Data files are relative to the settings file's folder, `state` to the working
 folder. `TUTELAGE_LOG_LEVEL` sets how much the roles log.
 
 This page is made from `core/settings.py` by `python -m tutelage.reference`; a test keeps the two in step.

@@ -6,12 +6,13 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 
 from core.settings import Settings
 from tutelage.stages import StageLine
+
+_QUESTION = "My parcel is a week late"
 
 _STAGES = {
     "fit": "Fitting the example's teacher",
@@ -69,23 +70,24 @@ def greet(console: Console, settings: Settings, config: str) -> None:
 
 
 def show_ready(console: Console, settings: Settings, address: str, seconds: float, answering: dict[str, str]) -> None:
-    """Say where it is, who answers, and how to ask."""
+    """Say where it is, who answers, and how to ask. The examples stand without a frame, to be copied."""
     task = next(iter(settings.tasks))
-    who = ", ".join(f"{name} by its {by}" for name, by in answering.items())
-    console.print(f"[bold green]Ready[/bold green] after {seconds:.1f} s at [bold]{address}[/bold]  ({who})\n")
+    who = ", ".join(f"{name} is answered by its {by}" for name, by in answering.items())
     console.print(
-        Panel(Syntax(_curl(address, task), "bash", background_color="default", word_wrap=True), title="curl", width=100)
+        f"[bold green]Ready[/bold green] after {seconds:.1f} s at [bold]{address}[/bold]   {who}\n", soft_wrap=True
     )
-    console.print(
-        Panel(Syntax(_python(address, task), "python", background_color="default"), title="openai client", width=100)
-    )
-    console.print(f"[dim]metrics {address.removesuffix('/v1')}/metrics · Ctrl-C stops[/dim]\n", highlight=False)
+    for text, language in ((_curl(address, task), "bash"), (_python(address, task), "python")):
+        console.print(Syntax(text, language, background_color="default", padding=(0, 2)), soft_wrap=True)
+        console.print()
+    base = address.removesuffix("/v1")
+    console.print(f"[dim]models {address}/models · metrics {base}/metrics · Ctrl-C stops[/dim]", soft_wrap=True)
 
 
 def _curl(address: str, task: str) -> str:
     return (
-        f"curl -s {address}/chat/completions -H 'content-type: application/json' -d '{{\n"
-        f'  "model": "{task}", "messages": [{{"role": "user", "content": "My parcel is a week late"}}]}}\''
+        f"curl -s {address}/chat/completions \\\n"
+        "  -H 'content-type: application/json' \\\n"
+        f"""  -d '{{"model": "{task}", "messages": [{{"role": "user", "content": "{_QUESTION}"}}]}}'"""
     )
 
 
@@ -94,6 +96,8 @@ def _python(address: str, task: str) -> str:
         "from openai import OpenAI\n"
         f'client = OpenAI(base_url="{address}", api_key="unused")\n'
         "answer = client.chat.completions.create(\n"
-        f'    model="{task}", messages=[{{"role": "user", "content": "My parcel is a week late"}}])\n'
+        f'    model="{task}",\n'
+        f'    messages=[{{"role": "user", "content": "{_QUESTION}"}}],\n'
+        ")\n"
         "print(answer.choices[0].message.content)"
     )
