@@ -87,7 +87,8 @@ def _curl(address: str, task: str) -> str:
     return (
         f"curl -s {address}/chat/completions \\\n"
         "  -H 'content-type: application/json' \\\n"
-        f"""  -d '{{"model": "{task}", "messages": [{{"role": "user", "content": "{_QUESTION}"}}]}}'"""
+        f"""  -d '{{"model": "{task}",\n"""
+        f"""       "messages": [{{"role": "user", "content": "{_QUESTION}"}}]}}'"""
     )
 
 
