@@ -1,7 +1,7 @@
 """What all benchmarks share: their options, claims with bounds, JSON, and one closing line.
 
-A claim holds, does not hold, or is not judged (in `--quick`, which is too small for it). A benchmark ends with exit code
-1 where a judged claim does not hold.
+A claim holds, does not hold, or is not judged (in `--quick`, which is too small for it). A benchmark ends with exit
+code 1 where a judged claim does not hold.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def conclude(name: str, claims: Sequence[Claim], details: dict[str, Any], closin
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title="Claims", title_justify="left")
     for column in ("claim", "measured", "bound", "full bound", "verdict"):
-        table.add_column(column, justify="left" if column in {"claim", "verdict"} else "right")
+        table.add_column(column, justify="left" if column in {"claim", "verdict"} else "right", no_wrap=True)
     for claim in claims:
         bound = "-" if claim.bound is None else f"≥ {claim.bound:g}{claim.unit}"
         table.add_row(

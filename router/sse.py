@@ -15,7 +15,7 @@ class EventSplitter:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the events that `piece` completes. Raises UpstreamError where one grows beyond all measure."""
-        data = self._rest + piece.replace(b"\r\n", b"\n")
+        data = (self._rest + piece).replace(b"\r\n", b"\n")
         *events, self._rest = data.split(b"\n\n")
         if len(self._rest) > _MAX_EVENT_BYTES:
             raise UpstreamError("the teacher's stream holds an event of more than a mebibyte")

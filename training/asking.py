@@ -92,15 +92,16 @@ class Asker:
         trouble = ""
         for attempt in range(1, _ATTEMPTS + 1):
             wanted: float | None = None
+            logprobs = self._logprobs  # another call may find out meanwhile that there are none
             try:
-                response = await self._send(text)
+                response = await self._send(text, logprobs=logprobs)
             except httpx.TransportError as error:
                 trouble = f"{type(error).__name__} {error}".strip()
             else:
                 if response.status_code == httpx.codes.OK:
                     return self._read(response)
                 trouble = f"{response.status_code} {_reason(response)}".strip()
-                if self._logprobs and response.status_code in _NO_LOGPROBS and "logprob" in response.text:
+                if logprobs and response.status_code in _NO_LOGPROBS and "logprob" in response.text:
                     self._logprobs = False  # this endpoint offers none: its answers are votes from now on
                     continue
                 if response.status_code not in _RETRIED:
@@ -115,8 +116,8 @@ class Asker:
             "what it answered is kept: go on when it is well again"
         )
 
-    async def _send(self, text: str) -> httpx.Response:
-        body = label_request(text, self._labels, self._teacher, logprobs=self._logprobs)
+    async def _send(self, text: str, *, logprobs: bool) -> httpx.Response:
+        body = label_request(text, self._labels, self._teacher, logprobs=logprobs)
         body = wire.replace_model(body, self._teacher.model, max_completion_tokens=self._answer_tokens)
         worst = worst_case(body, self._answer_tokens, self._price)
         await self._budget.reserve(worst)

@@ -23,12 +23,12 @@ _SORTED_TOGETHER = 16  # batches among which texts are sorted by length: enough 
 
 @dataclass(frozen=True, slots=True)
 class EncoderTraining:
-    """Hyper-parameters. The body learns slowly, the new head and pooler fast."""
+    """Hyper-parameters. The body learns slowly, the new head and pooler fast: they start from nothing."""
 
     epochs: int = 4
     batch: int = 32
-    learning_rate: float = 1e-4
-    head_learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
+    head_learning_rate: float = 5e-3
     weight_decay: float = 0.01
     warm_up: float = 0.1
     """Share of the steps over which the rate rises."""

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from training.losses import distillation_loss, kd_loss, soften
 
-_logits = arrays(np.float32, (4, 5), elements=st.floats(-8, 8, width=32))
+_logits = arrays(np.float32, (4, 5), elements=st.floats(-6, 6, width=32))
 _temperatures = st.sampled_from([0.5, 1.0, 2.0, 4.0])
 
 
@@ -20,8 +20,7 @@ def test_a_student_that_is_the_teacher_has_no_loss(logits, temperature):
     z = torch.from_numpy(logits)
     loss = kd_loss(z, torch.softmax(z, dim=-1), temperature)
     assert loss.shape == (4,)
-    # Probabilities below the floor are lifted to it, which costs a little where logits are far apart.
-    assert loss.abs().max() < 1e-3
+    assert loss.abs().max() < 1e-4  # farther apart, the floor would begin to cost a little
 
 
 @given(_logits, _logits, _temperatures)

@@ -65,7 +65,9 @@ def test_classes_that_are_all_alike_borrow_as_much_as_is_allowed():
     assert beta_prior(np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64))[0] == 0.0
 
 
-@given(st.lists(st.integers(0, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1, max_size=20))
+@given(
+    st.lists(st.integers(0, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1, max_size=20)
+)
 def test_shrinking_never_leaves_the_range_between_the_class_and_the_whole(pairs):
     successes, counts = (np.array(column) for column in zip(*pairs, strict=True))
     mean, strength = beta_prior(successes, counts)
