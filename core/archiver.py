@@ -152,7 +152,11 @@ class Archiver:
     async def _read(self) -> bool:
         """Take new entries of all streams; wait a moment where there are none."""
         now = time.monotonic()
-        after = {stream.name: stream.read_id for stream in self._streams.values() if stream.held_until <= now}
+        after = {
+            stream.name: stream.read_id
+            for stream in self._streams.values()
+            if stream.held_until <= now and len(stream.rows) < self._flush_rows
+        }
         block = 1 if self._draining else int(min(_BLOCK_MS, self._flush_seconds * 1000)) or 1
         if not after:
             await asyncio.sleep(block / 1000)
@@ -207,18 +211,17 @@ class Archiver:
         )
 
     async def _flush(self, stream: _Stream) -> None:
-        """Archive what waits of a stream. Where that fails, or somebody was faster, it is read again."""
+        """Archive what waits of a stream.
+
+        Where that raises it waits on. It may have been committed all the same: then the next try comes too late, as it
+        does where another archiver was faster, and the stream is read again.
+        """
         moves = list(stream.moves.values())
         try:
             done = await asyncio.to_thread(self._archive.append, stream.name, stream.rows, moves, self._flush_rows)
         except (ValueError, OverflowError):
             await asyncio.to_thread(self._drop_unfit, stream)
             return
-        except BaseException:
-            # It may have been committed all the same: the ledger knows.
-            stream.rewind()
-            self._incarnation = ""
-            raise
         if not done:
             self.conflicts += 1
             self._log.info("archived_by_another", stream=stream.name)

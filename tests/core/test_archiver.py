@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+import redis
 from structlog.testing import capture_logs
 
 from core.archive import Archive
@@ -120,6 +121,40 @@ async def test_an_overlap_is_archived_once(journal, archive, ledger):
         assert await archiver.drain(10)
         assert (archiver.archived, archiver.duplicates) == (6, 7)
     assert sorted(archive.exchanges("desk").column("log_offset").to_pylist()) == [10, 20, 30, 40, 50, 60]
+
+
+async def test_who_is_late_does_not_archive_what_it_had_read_before(journal, archive, ledger):
+    source = Source(journal)
+    async with archiving(journal, archive, ledger, flush_seconds=60) as late:
+        await source.ship(encode(exchange()), encode(exchange()))
+        async with asyncio.timeout(10):
+            while not any(stream.rows for stream in late._streams.values()):
+                await asyncio.sleep(0.01)
+        async with archiving(journal, archive, ledger) as early:
+            assert await early.drain(10)
+            assert early.archived == 2
+        late._next["housekeeping"] = 0.0  # it learns from the ledger how far the archive is
+        await asyncio.sleep(0.5)
+        await source.ship(encode(exchange()))
+        assert await late.drain(10)
+        assert (late.archived, late.conflicts) == (1, 1)
+    assert sorted(archive.exchanges("desk").column("log_offset").to_pylist()) == [10, 20, 30]
+
+
+async def test_an_emptied_redis_whose_clock_was_set_back_is_read_from_its_start(journal, archive, ledger, redis_url):
+    async with archiving(journal, archive, ledger) as archiver:
+        await Source(journal).ship(encode(exchange()))
+        assert await archiver.drain(10)
+        frames = [(10, encode(exchange())), (20, encode(exchange()))]
+        with redis.Redis.from_url(redis_url) as client, client.pipeline() as pipeline:
+            pipeline.flushall()
+            fields = {"s": "log_a", "o": 20, "n": 2, "b": msgspec.msgpack.encode(frames)}
+            pipeline.xadd(STREAM, fields, id="1-1")
+            pipeline.sadd("tutelage:streams", STREAM)
+            pipeline.execute()
+        assert await archiver.drain(10)
+        assert (archiver.archived, archiver.duplicates) == (2, 1)
+        assert await journal.archived([archived_field(STREAM, "log_a")]) == [20]
 
 
 async def test_a_grown_stream_is_trimmed_behind_the_archive_only(journal, archive, ledger):

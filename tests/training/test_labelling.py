@@ -111,10 +111,10 @@ def test_without_permission_nothing_is_sent(tmp_path, app, address, setting):
 
 def test_the_budget_is_never_exceeded_and_what_was_answered_is_kept(tmp_path, app, address):
     # The teacher counts every byte as a token, so that calls cost nearly what was set aside for them.
-    app.usage = {"prompt_tokens": 300, "completion_tokens": 20}
+    app.usage = {"prompt_tokens": 180, "completion_tokens": 20}
     teacher = _teacher(address)
     texts = [f"parcel number {i}" for i in range(40)]
-    budget = 12 * (300 * 1.0 + 20 * 2.0) / 1e6
+    budget = 12 * (180 * 1.0 + 20 * 2.0) / 1e6
     with pytest.raises(BudgetExceededError, match="larger --budget"):
         _label(tmp_path, teacher, texts, budget_usd=budget)
     assert 8 <= len(app.requests) <= 12
