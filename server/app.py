@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from server.completions import Call, Rendered, complete
+from server.completions import Call, ClientGoneError, Rendered, complete
 from server.metrics import StudentMetrics
 from server.versions import CHALLENGER, CHAMPION, ServedTask, Versions
 
@@ -70,7 +69,7 @@ class StudentApp:
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call()
-        status = 500
+        status = _CLIENT_CLOSED  # also where the server gives up on this request
         try:
             headers = _headers(scope["headers"])
             body = await _read(receive, headers.get(b"content-length"), self._max_body_bytes)
@@ -87,12 +86,8 @@ class StudentApp:
         except ApiError as error:
             status = error.status
             await _send_error(send, error)
-        except _DisconnectedError:
+        except ClientGoneError:
             status = _CLIENT_CLOSED
-        except asyncio.CancelledError:
-            status = _CLIENT_CLOSED
-            if asyncio.current_task() is not None and asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                raise
         except Exception:  # noqa: BLE001 - the outermost frame: logged with its traceback, answered with 500
             status = 500
             _log.exception("a chat request failed", task=call.task, version=call.version)
@@ -143,10 +138,6 @@ class StudentApp:
         return Rendered(b"text/plain; version=0.0.4; charset=utf-8", self._metrics.render())
 
 
-class _DisconnectedError(Exception):
-    """The client went before its request was whole."""
-
-
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return dict(pairs)  # the server has put the names in lower case
 
@@ -163,7 +154,7 @@ async def _read(receive: Receive, announced: bytes | None, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _DisconnectedError
+            raise ClientGoneError
         piece: bytes = message.get("body", b"")
         size += len(piece)
         if size > limit:

@@ -77,9 +77,9 @@ class Batcher:
         self._owner = asyncio.create_task(self._run(), name=f"batcher-{task}")
 
     @property
-    def backlog(self) -> int:
-        """Texts that wait, the pass under way left aside."""
-        return len(self._waiting)
+    def congested(self) -> bool:
+        """Whether a text submitted now would wait for more than one pass."""
+        return len(self._waiting) > self._limits.max_batch
 
     def submit(self, text: str) -> asyncio.Future[Prediction]:
         """Queue a text; cancel the future to withdraw it.

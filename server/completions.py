@@ -21,6 +21,10 @@ _JSON = b"application/json"
 _EVENTS = b"text/event-stream; charset=utf-8"
 
 
+class ClientGoneError(Exception):
+    """The client went before it could be answered; there is nobody to send anything to."""
+
+
 @dataclass(slots=True)
 class Call:
     """One request as it is understood, step by step; its metrics are counted from here whatever happens."""
@@ -50,7 +54,7 @@ async def complete(
 
     `call` is filled in as the request is understood. `exchange` is the gateway's id and becomes the completion's; one
     is minted where it is missing or not sane. `buffered` answers plainly even where the body asks for a stream.
-    `disconnected` returns once the client has gone: its text is then withdrawn from a long queue (CancelledError).
+    `disconnected` returns once the client has gone: its text is then withdrawn from a long queue (ClientGoneError).
     """
     request = wire.decode_chat_request(body)
     task = versions.find_task(request.model)
@@ -59,7 +63,7 @@ async def complete(
     loaded = versions.pick(request.model)
     call.version = loaded.version
     future = loaded.batcher.submit(_text(request, task.templates if task is not None else ()))
-    if disconnected is not None and loaded.batcher.backlog > 1:
+    if disconnected is not None and loaded.batcher.congested:  # watching costs more than a short wait
         prediction = await _unless(disconnected, future)
     else:
         prediction = await future
@@ -87,14 +91,15 @@ def _text(request: wire.ChatRequest, templates: Sequence[Template]) -> str:
 
 
 async def _unless(disconnected: Callable[[], Awaitable[None]], future: asyncio.Future[Prediction]) -> Prediction:
-    """Await `future`, but cancel it as soon as the client has gone. Raises CancelledError then."""
+    """Await `future`, but cancel it and raise ClientGoneError as soon as the client has gone."""
     gone = asyncio.ensure_future(disconnected())
     try:
         await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
         if not future.done():
-            future.cancel()
+            raise ClientGoneError
         return await future
     finally:
+        future.cancel()
         gone.cancel()
 
 

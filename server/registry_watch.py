@@ -62,7 +62,10 @@ class RegistryWatch:
     async def run(self) -> None:
         """Follow the registry until cancelled."""
         while True:
-            await self.poll()
+            try:
+                await self.poll()
+            except Exception:  # noqa: BLE001 - a defect here must not end the following; the students keep serving
+                _log.exception("following the registry failed; trying again")
             await asyncio.sleep(self._poll_seconds)
 
     async def poll(self) -> None:

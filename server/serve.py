@@ -81,7 +81,6 @@ async def serve(plan: Plan, listener: socket.socket) -> None:
             watch = _registry_watch(plan.settings, versions, metrics)
             await watch.restore()
             follower = asyncio.create_task(watch.run(), name="registry-watch")
-            follower.add_done_callback(_log_failure)
         app = StudentApp(versions, metrics, plan.max_body_bytes)
         server = _Server(_uvicorn_config(app, plan.limits))
         host, port = listener.getsockname()[:2]
@@ -158,11 +157,6 @@ def _registry_watch(settings: Settings, versions: Versions, metrics: StudentMetr
 
     pointers = Pointers(settings.students_folder)
     return RegistryWatch(open_registry, versions, pointers, metrics, settings.student.poll_seconds)
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("the registry is no longer followed; restart the server", error=repr(task.exception()))
 
 
 def _plan(options: argparse.Namespace) -> Plan:

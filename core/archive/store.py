@@ -97,8 +97,10 @@ class Archive:
 
     def exchanges(self, task: str, since: float | None = None, limit: int | None = None) -> pa.Table:
         """Exchanges from `since` (seconds since the epoch) on, ordered by time; with `limit`, the newest ones."""
-        newest = 'SELECT * FROM records WHERE "at" >= ? ORDER BY "at" DESC, id DESC LIMIT ?'
-        sql = f'SELECT * FROM ({newest}) ORDER BY "at", id'
+        sql = """
+            SELECT * FROM (SELECT * FROM records WHERE "at" >= ? ORDER BY "at" DESC, id DESC LIMIT ?)
+            ORDER BY "at", id
+        """
         start = utc(since or 0)
         return self.query(sql, task, parameters=[start, limit], since=since)
 

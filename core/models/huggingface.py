@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from core.errors import ModelFolderError
@@ -39,7 +40,7 @@ def load_pretrained(loader: Any, folder: Path, **options: Any) -> Any:
     try:
         with quiet():
             return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelFolderError(
             f"{folder}: transformers cannot load it ({' '.join(str(error).split())[:300]})"
         ) from error

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from core.errors import ModelFolderError
@@ -83,7 +84,7 @@ class LinearProbe:
             config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
             state = load_file(folder / "model.safetensors")
             head, bias = state["head"], state["bias"]
-        except (OSError, msgspec.MsgspecError, ValueError, KeyError) as error:
+        except (OSError, msgspec.MsgspecError, SafetensorError, ValueError, KeyError) as error:
             raise ModelFolderError(f"{folder}: cannot be read as a linear probe ({error})") from error
         encoder = SentenceEncoder(config.encoder)
         if encoder.digest != config.encoder_sha256:

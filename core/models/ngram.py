@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from core.errors import ModelFolderError
@@ -79,7 +80,7 @@ class NgramClassifier:
                 )
             config = msgspec.convert(document, NgramConfig)
             state = load_file(folder / "model.safetensors")
-        except (OSError, msgspec.MsgspecError, ValueError) as error:
+        except (OSError, msgspec.MsgspecError, SafetensorError, ValueError) as error:
             raise ModelFolderError(f"{folder}: cannot be read as an ngram student ({error})") from error
         return cls.from_state(config, state)
 

@@ -75,7 +75,7 @@ async def test_reading_goes_on_behind_an_entry_and_waits(journal):
 
 
 async def test_trimming_keeps_what_is_not_older(journal):
-    ids = []
+    ids: list[str] = []
     for number in range(1, 6):
         await journal.ship("log_a", number - 1 or None, number, {STREAM: [(number, b"x" * 1000)]})
         ids.append((await journal.read(STREAM, ids[-1] if ids else START))[0].id)

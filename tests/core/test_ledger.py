@@ -77,7 +77,7 @@ def test_a_newer_ledger_is_refused(ledger, url):
     with engine.begin() as connection:
         connection.execute(text("UPDATE meta SET value = '99' WHERE key = 'schema'"))
     engine.dispose()
-    with pytest.raises(StateError, match="schema 99, newer than 1.*upgrade"):
+    with pytest.raises(StateError, match=r"schema 99, newer than 1.*upgrade"):
         ledger.migrate()
 
 
@@ -88,7 +88,7 @@ def test_several_may_migrate_at_once(url):
     def migrate(ledger: Ledger) -> None:
         try:
             ledger.migrate()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a thread's failure is the test's
             failures.append(error)
 
     threads = [threading.Thread(target=migrate, args=(ledger,)) for ledger in ledgers]

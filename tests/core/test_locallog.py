@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import resource
 import signal
@@ -41,7 +42,7 @@ def test_what_is_appended_is_read_in_order_across_segments(tmp_path):
     assert all(log.append(record) for record in records)
     segments = locallog.list_segments(tmp_path, log.source)
     assert len(segments) > 10
-    assert all(one.end == two.start for one, two in zip(segments, segments[1:], strict=False))
+    assert all(one.end == two.start for one, two in itertools.pairwise(segments))
     assert segments[-1].end == log.offset
     for piece in (1, 50, 1 << 20):
         assert payloads(tmp_path, log.source, piece) == records

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -51,9 +51,9 @@ async def shipping(folder: Path, journal: Journal, batch_bytes: int = 1 << 20) -
             await task
 
 
-async def until(condition, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a counter has no event
             await asyncio.sleep(0.01)
 
 

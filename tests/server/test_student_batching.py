@@ -14,6 +14,7 @@ from core.models.base import Forward
 from core.models.folder import Card
 from core.models.student import Student
 from server.batching import Batcher, Limits
+from server.completions import ClientGoneError, _unless
 from server.metrics import StudentMetrics
 from tests.support.students import LABELS, build_model
 
@@ -140,3 +141,21 @@ async def test_a_lone_text_waits_less_than_a_millisecond():
         added.append(time.perf_counter() - bare - (bare - started))
     assert statistics.median(added) < 0.001
     await batcher.close()
+
+
+async def test_a_client_that_went_is_not_waited_for(model):
+    batcher = Batcher("t", _student(model), Limits(max_batch=1), StudentMetrics())
+    model.gate.clear()
+    first = batcher.submit("first")
+    await _started(model)
+    waiting = batcher.submit("gone")
+
+    async def gone() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(ClientGoneError):
+        await _unless(gone, waiting)
+    model.gate.set()
+    await first
+    await batcher.close()
+    assert model.batches == [["first"]]

@@ -128,7 +128,7 @@ def test_a_restart_answers_quickly_and_without_the_registry(desk):
             f"http://127.0.0.1:{desk.port}/v1/chat/completions", json={"model": "desk", "messages": QUESTION}
         )
         assert answer.json()["tutelage"]["version"] == version
-        assert took < 5  # about one second on an idle machine
+        assert took < 10  # about one second on an idle machine
 
 
 def test_a_stopping_server_finishes_what_is_under_way_and_exits_cleanly(tmp_path, free_port):

@@ -1,9 +1,4 @@
-"""The archiver: journal to archive, every record once.
-
-It reads each stream from its beginning when it starts, and after Redis has restarted or lost data, and leaves out what
-the ledger says is archived. Positions in the ledger move only from where it believed them to be, so a second archiver
-does no harm: whoever is late drops what it holds and reads on from what is true.
-"""
+"""The loop: read, leave out what is archived, flush, say so. `core.archiver` says why it can do no harm."""
 
 from __future__ import annotations
 
@@ -20,16 +15,14 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.archive import Archive, Row, fits
+from core.archiver.housekeeping import Housekeeping
 from core.errors import StateError
-from core.journal import START, Entry, Journal, archived_field, is_cancelled, stream_parts
+from core.journal import START, Entry, Journal, archived_field, is_cancelled
 from core.ledger import Ledger, Move
 from core.records import SCHEMA, decode
 
 _READ_ENTRIES: Final = 8
 _BLOCK_MS: Final = 250
-_HOUSEKEEPING_SECONDS: Final = 5.0
-_MERGE_SECONDS: Final = 60.0
-_SWEEP_SECONDS: Final = 600.0
 _HELD_SECONDS: Final = 30.0
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
@@ -77,21 +70,23 @@ class Archiver:
         """Records that could not be decoded; passed over."""
         self.conflicts = 0
         """Times when another archiver was faster."""
-        self.trimmed = 0
-        """Entries removed from streams that had grown too long."""
         self._journal = journal
         self._archive = archive
         self._index = ledger.archive_index
         self._flush_seconds = flush_seconds
         self._flush_rows = flush_rows
-        self._stream_bytes = stream_bytes
         self._incarnation = ""
         self._positions: dict[tuple[str, str], int] = {}
         self._streams: dict[str, _Stream] = {}
         self._draining = 0
         self._caught_up = -1.0
-        self._next = {"housekeeping": 0.0, "merge": time.monotonic() + _MERGE_SECONDS, "sweep": 0.0}
         self._log = structlog.get_logger("tutelage.archiver")
+        self._house = Housekeeping(journal, archive, self._log, stream_bytes=stream_bytes, file_rows=flush_rows)
+
+    @property
+    def trimmed(self) -> int:
+        """Entries removed from streams that had grown too long."""
+        return self._house.trimmed
 
     async def run(self) -> None:
         """Archive until cancelled. Redis, the ledger or the disk being away does not end it."""
@@ -247,42 +242,14 @@ class Archiver:
         stream.rows = fit
 
     async def _keep_house(self) -> None:
-        if self._is_time("housekeeping", _HOUSEKEEPING_SECONDS):
+        if self._house.is_time("publish"):
             self._positions |= await asyncio.to_thread(self._index.positions)
             await self._publish()
-            for stream in self._streams.values():
-                await self._trim(stream)
-        if self._is_time("merge", _MERGE_SECONDS):
-            for stream in list(self._streams.values()):
-                merged = await asyncio.to_thread(self._archive.merge, *stream_parts(stream.name), self._flush_rows)
-                if merged:
-                    self._log.info("files_merged", stream=stream.name, files=merged)
-        if self._is_time("sweep", _SWEEP_SECONDS):
-            removed = await asyncio.to_thread(self._archive.sweep)
-            if removed:
-                self._log.info("leftovers_removed", files=removed)
+        await self._house.keep({stream.name: stream.committed_id for stream in self._streams.values()})
 
     async def _publish(self, *, replace: bool = False) -> None:
         positions = {archived_field(stream, source): end for (stream, source), end in self._positions.items()}
         await self._journal.publish_archived(positions, replace=replace)
-
-    async def _trim(self, stream: _Stream) -> None:
-        """Shorten a stream that has grown too long: by halves of the time that is archived, never in front of that."""
-        while await self._journal.memory(stream.name) > self._stream_bytes:
-            first = await self._journal.first_id(stream.name)
-            if first is None or _order(first) >= _order(stream.committed_id):
-                return
-            oldest, newest = _order(first)[0], _order(stream.committed_id)[0]
-            middle = (oldest + newest + 1) // 2
-            cut = stream.committed_id if middle >= newest else f"{middle}-0"
-            self.trimmed += await self._journal.trim(stream.name, cut)
-
-    def _is_time(self, what: str, seconds: float) -> bool:
-        now = time.monotonic()
-        if now < self._next[what]:
-            return False
-        self._next[what] = now + seconds
-        return True
 
     def _away(self, error: Exception) -> None:
         if self.up:
@@ -306,9 +273,3 @@ def _schema_of(payload: bytes) -> int:
         return msgspec.msgpack.decode(payload, type=_Versioned).schema
     except (msgspec.DecodeError, UnicodeDecodeError):
         return 0
-
-
-def _order(identifier: str) -> tuple[int, int]:
-    """An entry's id as Redis orders it: milliseconds, and a count within them."""
-    milliseconds, _, count = identifier.partition("-")
-    return int(milliseconds), int(count)
