@@ -22,19 +22,21 @@ def draw(path: Path, accuracy: dict[str, NDArray[np.floating[Any]]], times: dict
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
     for at, (name, values) in enumerate(accuracy.items()):
-        left.bar(at, 100 * values.mean(), color=_COLOURS[name], alpha=0.35, width=0.6)
-        left.scatter(np.full(len(values), at), 100 * values, color=_COLOURS[name], zorder=3, s=18)
-        left.annotate(f"{100 * values.mean():.1f} %", (at, 100 * values.max() + 0.8), ha="center")
+        mean, colour = 100 * values.mean(), _COLOURS[name]
+        left.scatter(np.full(len(values), at), 100 * values, color=colour, alpha=0.6, s=22)
+        left.hlines(mean, at - 0.25, at + 0.25, color=colour, linewidth=2)
+        left.annotate(f"{mean:.1f} %", (at + 0.29, mean), va="center")
     left.set_xticks(range(len(accuracy)), [_NAMES[name] for name in accuracy])
-    left.set_ylim(50, 100)
-    left.set_ylabel("accuracy on unseen messages (%)")
+    left.set_xlim(-0.5, len(accuracy) - 0.3)
+    left.set_ylabel("accuracy on unseen messages (%), a dot a seed")
     for at, (name, measured) in enumerate(times.items()):
-        right.barh([at - 0.18, at + 0.18], [measured.single_us, measured.batch_us], height=0.32, color=_COLOURS[name])
-        for shift, value, kind in ((-0.18, measured.single_us, "single"), (0.18, measured.batch_us, "batch of 64")):
-            right.annotate(f" {value:.0f} µs {kind}", (value, at + shift), va="center", fontsize=8)
+        for shift, value, kind in ((0.12, measured.single_us, "single"), (-0.12, measured.batch_us, "batch of 64")):
+            right.scatter(value, at + shift, color=_COLOURS[name], s=60, marker="o" if kind == "single" else "s")
+            right.annotate(f"  {value:,.0f} µs, {kind}", (value, at + shift), va="center", fontsize=9)
     right.set_yticks(range(len(times)), list(times))
     right.set_xscale("log")
     right.set_xlim(1, 1e6)
+    right.set_ylim(-0.5, len(times) - 0.5)
     right.set_xlabel("CPU time an answer, one thread (µs)")
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)

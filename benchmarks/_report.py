@@ -11,11 +11,13 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
+
+_LEAST_WIDTH: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it as PNG")
 
 
+def wide_console() -> Console:
+    """A console that never squeezes a table: what scrolls off a narrow terminal is still whole in a log."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, _LEAST_WIDTH)
+    return console
+
+
 def conclude(name: str, claims: Sequence[Claim], details: dict[str, Any], closing: str, json_file: Path | None) -> int:
     """Print the claims and the closing line, write the JSON, and return the exit code."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     table = Table(title="Claims", title_justify="left")
     for column in ("claim", "measured", "bound", "full bound", "verdict"):
         table.add_column(column, justify="left" if column in {"claim", "verdict"} else "right", no_wrap=True)

@@ -27,10 +27,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks._report import Claim, add_options, conclude
+from benchmarks._report import Claim, add_options, conclude, wide_console
 from benchmarks._timing import CpuTimes, cpu_times
 from core.labels import LabelSet
 from core.models.base import Classifier
@@ -248,7 +247,7 @@ def _print_tables(
     everything: dict[str, float],
     times: dict[str, CpuTimes],
 ) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     table = Table(
         title=f"Accuracy on {int(task.fresh.sum())} test texts; {len(task.train)} prompts, {len(task.labels)} intents",
         title_justify="left",
@@ -281,7 +280,8 @@ def _labelled(text: str, row: NDArray[np.float32], labels: LabelSet) -> Example:
 
 
 def _answers(model: Classifier, texts: list[str]) -> NDArray[np.int64]:
-    return model.forward(texts).logits.argmax(axis=1).astype(np.int64)
+    found: NDArray[np.int64] = model.forward(texts).logits.argmax(axis=1)
+    return found
 
 
 def _key(text: str) -> str:

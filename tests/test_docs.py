@@ -35,14 +35,14 @@ def test_every_link_and_picture_exists(document):
 
 
 def test_every_command_of_the_readme_exists():
-    known = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]  # a group
+    known = set(typer.main.get_command(build_app()).commands)
     named = set(re.findall(r"tutelage (\w+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert named <= known | {"init"}
     assert named & known
 
 
 def test_every_command_has_an_example():
-    for name, command in typer.main.get_command(build_app()).commands.items():  # type: ignore[attr-defined]  # a group
+    for name, command in typer.main.get_command(build_app()).commands.items():
         assert "Example" in (command.help or ""), name
 
 

@@ -27,6 +27,7 @@ from core.models.sources import resolve_encoder, weights_digest
 from core.settings import LinearProbeSettings
 from training.files import check_labels, read_rows
 from training.progress import Progress, Report, silent
+from training.threads import one_thread
 from training.versions import program_versions
 
 _DECAYS: Final = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)  # falling, so that each fit starts near the one before
@@ -54,6 +55,7 @@ class Head:
     """Cross-validated."""
 
 
+@one_thread()
 def fit_head(embeddings: NDArray[np.float32], targets: NDArray[np.int64], classes: int, *, seed: int = 0) -> Head:
     """Fit a head on embeddings of shape (n, d) and class indices of shape (n,).
 

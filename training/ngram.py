@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from core.models.features import Encoded
 from core.models.ngram import NgramClassifier, NgramConfig
 from training.losses import distillation_loss
+from training.threads import one_thread
 
 OnEpoch = Callable[[int, int, float], None]
 """Called after each epoch with (epochs done, epochs in all, mean loss)."""
@@ -43,6 +44,7 @@ class NgramTraining:
         return min(max(200_000 // max(examples, 1), 10), 40)
 
 
+@one_thread()
 def train_ngram(
     config: NgramConfig,
     texts: Sequence[str],

@@ -25,10 +25,10 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.command()(up)
-    for command in (init, label, train, students):
-        app.command(rich_help_panel="A task, from data to student")(command)
-    for command in (gateway, student, archiver):
-        app.command(rich_help_panel="Roles, one process each")(command)
+    for step in (init, label, train, students):
+        app.command(rich_help_panel="A task, from data to student")(step)
+    for role in (gateway, student, archiver):
+        app.command(rich_help_panel="Roles, one process each")(role)
     return app
 
 

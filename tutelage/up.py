@@ -57,7 +57,7 @@ class Up:
     async def run(self) -> None:
         """Start everything and stay until Ctrl-C or SIGTERM. Raises TutelageError where something cannot start."""
         stopped = asyncio.Event()
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
         work = asyncio.create_task(self._work())
         waiting = asyncio.create_task(stopped.wait())

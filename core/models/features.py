@@ -70,6 +70,7 @@ class HashedNgrams:
         config.check()
         self._config = config
         self._orders = tuple(sorted(config.orders))
+        self._order_array = np.array(self._orders, dtype=np.int64)
         self._columns = len(self._orders) + int(config.words) + int(config.pairs)
         self._seeds = splitmix64(np.arange(1, self._columns + 1, dtype=np.uint64) * np.uint64(_SEED))
         self._shift = np.uint64(64 - (config.buckets.bit_length() - 1))
@@ -98,21 +99,24 @@ class HashedNgrams:
         lengths = np.array([len(data) for data in folded])
         text_ends = np.add.accumulate(lengths)
         data = np.frombuffer(b"".join(folded), dtype=np.uint8)
-        remaining = text_ends.repeat(lengths) - np.arange(len(data))  # bytes up to the end of the text
-        local = lengths.repeat(lengths) - remaining
         sums = np.zeros(len(data) + 1, dtype=np.uint64)
-        np.add.accumulate(self._powers[local] * data, out=sums[1:])
-        inverses = self._inverses[local]
+        if len(folded) == 1:  # the same as below, in fewer steps: most texts come alone
+            powers, inverses = self._powers[: len(data)], self._inverses[: len(data)]
+            remaining = np.arange(len(data), 0, -1)
+        else:
+            remaining = text_ends.repeat(lengths) - np.arange(len(data))  # bytes up to the end of the text
+            local = lengths.repeat(lengths) - remaining
+            powers, inverses = self._powers[local], self._inverses[local]
+        np.add.accumulate(powers * data, out=sums[1:])
 
         # One row a byte, one column a kind of feature: reading row by row keeps every text's features together.
         hashes = np.zeros((len(data), self._columns), dtype=np.uint64)
         present = np.zeros((len(data), self._columns), dtype=np.bool_)
-        counts = np.zeros(len(folded), dtype=np.int64)
         for column, order in enumerate(self._orders):
             windows = max(len(data) - order + 1, 0)
             np.multiply(sums[order:] - sums[:windows], inverses[:windows], out=hashes[:windows, column])
-            np.greater_equal(remaining, order, out=present[:, column])
-            counts += np.maximum(lengths - (order - 1), 0)
+        np.greater_equal(remaining[:, None], self._order_array, out=present[:, : len(self._orders)])
+        counts = np.maximum(lengths[:, None] - (self._order_array - 1), 0).sum(axis=1)
         words = self._add_words(data, sums, inverses, text_ends, hashes, present)
         if self._config.words:
             counts += words

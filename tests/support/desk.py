@@ -12,7 +12,23 @@ INTENTS = {
     "refund": ("money", "refund", "repay", "charged", "bank", "invoice"),
     "praise": ("thanks", "great", "lovely", "wonderful", "brilliant", "happy"),
 }
-_AROUND = "hello my was is please today again about the and really still why never your team shop now then with".split()
+_AROUND = (
+    "hello",
+    "my",
+    "was",
+    "is",
+    "please",
+    "today",
+    "again",
+    "about",
+    "the",
+    "and",
+    "really",
+    "still",
+    "why",
+    "never",
+    "your",
+)
 
 
 def messages(count: int, seed: int = 0) -> list[tuple[str, str]]:

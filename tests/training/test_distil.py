@@ -11,10 +11,11 @@ from tests.support.encoders import write_encoder
 from training.distil import distil
 from training.evaluation import evaluate
 from training.examples import Example
+from training.progress import Progress
 
 
 def test_the_whole_recipe(tmp_path):
-    steps = []
+    steps: list[Progress] = []
     result = distil("desk", task(), labelled(600), tmp_path / "student", report=steps.append)
     student = load_student(result.folder)
     assert student.card == result.card

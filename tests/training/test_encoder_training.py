@@ -11,12 +11,16 @@ from training.encoder import EncoderTraining, _batches, _warm_up_then_fall, trai
 from training.examples import Example, hard_labels, target_distributions
 
 LABELS = LabelSet(INTENTS)
-CUES = {"order": ("order", "late"), "refund": ("refund", "money"), "praise": ("thanks", "great")}  # words of its vocabulary
+CUES = {
+    "order": ("order", "late"),
+    "refund": ("refund", "money"),
+    "praise": ("thanks", "great"),
+}  # words of its vocabulary
 
 
 def _messages(count, seed):
     rng = np.random.default_rng(seed)
-    around = "where is my the a it please".split()
+    around = ["where", "is", "my", "the", "a", "it", "please"]
     intents = rng.choice(list(CUES), count).tolist()
     return [(" ".join([*rng.choice(around, 2), str(rng.choice(CUES[intent]))]), intent) for intent in intents]
 
@@ -26,14 +30,14 @@ def source(tmp_path_factory):
     return write_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
 
 
-def _train(source, examples, seed=0, on_epoch=None, training=EncoderTraining(epochs=2)):
+def _train(source, examples, seed=0, on_epoch=None, training=None):
     return train_encoder(
         EncoderClassifier.cut(source, 1, LABELS.names, seed=seed),
         [example.text for example in examples],
         target_distributions(examples, LABELS),
         hard_labels(examples, LABELS),
         np.ones(len(examples), dtype=np.float32),
-        training,
+        training or EncoderTraining(epochs=2),
         seed=seed,
         on_epoch=on_epoch,
     )

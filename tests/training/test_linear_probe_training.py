@@ -11,6 +11,7 @@ from core.settings import LinearProbeSettings
 from tests.support.desk import INTENTS, messages
 from tests.support.encoders import write_encoder
 from training.linear_probe import fit_head, fit_linear_probe
+from training.progress import Progress
 
 LABELS = LabelSet(INTENTS)
 
@@ -44,7 +45,7 @@ def settings(tmp_path):
 
 
 def test_a_teacher_is_fitted_once_and_found_again(settings, tmp_path):
-    steps = []
+    steps: list[Progress] = []
     root = tmp_path / "teachers"
     folder = fit_linear_probe(settings, LABELS, root, task="desk", report=steps.append)
     assert {step.stage for step in steps} == {"fit"}

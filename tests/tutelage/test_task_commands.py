@@ -21,11 +21,9 @@ ROWS = messages(240)
 class _Knowing(LabellingTeacher):
     """Answers with the number of the intent that it was shown."""
 
-    truth = dict(ROWS)
-
     def _answer(self, request):
         status, headers, document = super()._answer(request)
-        number = sorted(INTENTS).index(self.truth[request["messages"][-1]["content"]])
+        number = sorted(INTENTS).index(dict(ROWS)[request["messages"][-1]["content"]])
         document["choices"][0]["message"]["content"] = str(number)
         return status, headers, document
 
@@ -144,9 +142,9 @@ def test_init_overwrites_nothing_and_names_what_it_cannot_find(here):
 
 
 def test_errors_are_plain(here):
+    _write_csv(here / "tickets.csv")
+    _run("init", "tickets.csv")
     with pytest.raises(SettingsError, match="did you mean 'tickets'"):
-        _write_csv(here / "tickets.csv")
-        _run("init", "tickets.csv")
         _run("train", "--task", "ticket", code=None)
     with pytest.raises(SettingsError, match="valid are ngram and encoder"):
         _run("train", "--architecture", "lstm", code=None)
