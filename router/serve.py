@@ -21,6 +21,7 @@ import structlog
 
 from core.errors import StartupError, TutelageError
 from core.journal import Journal
+from core.launch import launched
 from core.settings import GatewaySettings, Settings, load_settings
 from core.shipper import Shipper
 from core.telemetry import configure_logging
@@ -99,14 +100,10 @@ class Parent:
 
     async def _start_worker(self) -> asyncio.subprocess.Process:
         descriptor = self._listener.fileno()
+        options = ("--config", str(self._config), "--fd", str(descriptor))
+        command = (sys.executable, "-m", "router.worker", *options)
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "router.worker",
-            "--config",
-            str(self._config),
-            "--fd",
-            str(descriptor),
+            *launched(command),
             pass_fds=(descriptor,),
             start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which then stops its worker
         )

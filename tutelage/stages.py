@@ -10,6 +10,10 @@ from pathlib import Path
 import msgspec
 
 from core.errors import TutelageError
+from core.launch import launched
+
+_DONE = "done"
+"""The stage that only a process which has done its work reaches."""
 
 
 class StageLine(msgspec.Struct):
@@ -32,7 +36,7 @@ async def run_stages(command: tuple[str, ...], log: Path, on_line: OnLine) -> st
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *launched(command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
@@ -50,7 +54,7 @@ async def run_stages(command: tuple[str, ...], log: Path, on_line: OnLine) -> st
         if process.returncode is None:
             process.terminate()
             await process.wait()
-    if code != 0:
+    if last.stage != _DONE:  # said before the process ends: a crash on its way out, after its work, is no failure
         raise TutelageError(f"{_last_words(log) or f'ended with code {code}'} (see {log})")
     return last.message
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from core.errors import StartupError
+from core.launch import launched
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ class Supervisor:
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._file(role).open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *role.command,
+                *launched(role.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

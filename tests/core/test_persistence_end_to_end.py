@@ -310,7 +310,8 @@ async def test_a_crash_between_files_and_ledger_loses_and_doubles_nothing(house,
             real(index, files, moves)
         if before is not None:
             raise OSError("the ledger went away, before or after it had committed")
-        return real(index, files, moves)
+        done: bool = real(index, files, moves)
+        return done
 
     monkeypatch.setattr(ArchiveIndex, "commit", commit)
     async with house.shipping() as shipper, house.archiving(flush_seconds=0.02) as archiver:

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ class House:
     settings: Settings
     url: str
     teacher: Teacher
-    redis: RedisServer
+    redis: list[RedisServer]
+    """All that were started; the last one runs."""
     gateway_pid: int
     ledger: Ledger
     registry: Registry
-    _stack: ExitStack = field(repr=False)
 
     def promote_new_version(self, **cues: tuple[str, ...]) -> str:
         """Register another student, trusted with everything, and make it champion."""
@@ -69,10 +69,9 @@ class House:
     def restart_redis_empty(self) -> None:
         """Stop Redis, throw its data away, start it again on the same port."""
         port = self.settings.redis.port
-        self.redis.stop()
+        self.redis[-1].stop()
         shutil.rmtree(self.folder / "redis")
-        self.redis = start_redis(self.folder / "redis", port)
-        self._stack.callback(self.redis.stop)
+        self.redis.append(start_redis(self.folder / "redis", port))
 
     def archived_ids(self) -> list[str]:
         """Ids of all archived exchanges, as often as they stand there."""
@@ -105,8 +104,8 @@ def house(tmp_path: Path) -> Iterator[House]:
         config = write_settings(tmp_path / "tutelage.yaml", document)
         settings = load_settings(config)
         settings.state.mkdir()
-        redis = start_redis(tmp_path / "redis", redis_port)
-        stack.callback(redis.stop)
+        redis = [start_redis(tmp_path / "redis", redis_port)]
+        stack.callback(lambda: redis[-1].stop())  # noqa: PLW0108  # whichever is the last by then
         ledger = Ledger(settings.ledger_url)
         ledger.migrate()
         stack.callback(ledger.close)
@@ -119,4 +118,4 @@ def house(tmp_path: Path) -> Iterator[House]:
         wait_for(f"{settings.student.base_url}/healthz", process=student)
         url = f"http://127.0.0.1:{gateway_port}"
         wait_for(f"{url}/readyz", process=gateway)
-        yield House(tmp_path, settings, url, teacher, redis, gateway.pid, ledger, registry, stack)
+        yield House(tmp_path, settings, url, teacher, redis, gateway.pid, ledger, registry)
