@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -62,11 +63,13 @@ class Bar:
             self._progress.update(self._bar, completed=line.done, total=line.total or None)
 
 
-def greet(console: Console, settings: Settings, config: str) -> None:
+def greet(console: Console, settings: Settings, config: Path) -> None:
     """The first lines."""
     tasks = ", ".join(f"{name} ({len(task.labels)} labels)" for name, task in settings.tasks.items())
     console.print(f"\n[bold]Tutelage[/bold]   {tasks}", highlight=False)
-    console.print(f"[dim]settings {config} · state {settings.state}[/dim]\n", highlight=False, soft_wrap=True)
+    console.print(
+        f"[dim]settings {_short(config)} · state {_short(settings.state)}[/dim]\n", highlight=False, soft_wrap=True
+    )
 
 
 def show_ready(console: Console, settings: Settings, address: str, seconds: float, answering: dict[str, str]) -> None:
@@ -81,6 +84,11 @@ def show_ready(console: Console, settings: Settings, address: str, seconds: floa
         console.print()
     base = address.removesuffix("/v1")
     console.print(f"[dim]models {address}/models · metrics {base}/metrics · Ctrl-C stops[/dim]", soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    """The path as seen from the working folder, where it lies below that."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _curl(address: str, task: str) -> str:

@@ -77,7 +77,7 @@ class Up:
 
     async def _work(self) -> None:
         started = time.monotonic()
-        screen.greet(self._console, self._settings, str(self._config))
+        screen.greet(self._console, self._settings, self._config)
         check(self._settings)
         if self._settings.redis.url is None:
             await self._supervisor.start(self._redis(), patience=_REDIS_SECONDS)
