@@ -18,7 +18,7 @@ unknown key is an error that names the nearest valid one. Secrets never stand in
 the environment variable that holds a key. Data files are relative to the settings file's folder, `state` to the working
 folder. `TUTELAGE_LOG_LEVEL` sets how much the roles log.
 
-This page is made from `core/settings.py` by `python -m tutelage.reference`; a test keeps the two in step.
+This page is made from `core/settings/` by `python -m tutelage.reference`; a test keeps the two in step.
 """
 
 

@@ -1,34 +1,23 @@
-"""Settings: one `tutelage.yaml`, plus the environment (`TUTELAGE_GATEWAY__PORT=9000`), which wins.
-
-An unknown key is an error that names the nearest valid one. Secrets never stand in the file: settings hold the *name*
-of the environment variable that holds a key. Paths are relative to the file's folder.
-"""
+"""The sections of the settings: records whose fields describe themselves, of which `docs/configuration.md` is made."""
 
 from __future__ import annotations
 
-import difflib
-import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from core.errors import SettingsError
 from core.labels import LabelSet
 from core.templates import Template, compile_template
 
-_PREFIX = "TUTELAGE_"
-_NOT_SETTINGS = {"log_level"}
-_TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, nothing is altered, fields are described by their docstrings."""
 
-class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Timeouts(_Section):
+class Timeouts(Section):
     """The four time-outs of an upstream, in seconds."""
 
     connect: float = 2.0
@@ -41,7 +30,7 @@ class Timeouts(_Section):
     """To get a connection from the pool."""
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """The gateway."""
 
     host: str = "127.0.0.1"
@@ -60,7 +49,7 @@ class GatewaySettings(_Section):
     """How long a stopping worker waits for requests under way."""
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """The local log that the gateway's workers write."""
 
     fsync: bool = False
@@ -71,7 +60,7 @@ class LogSettings(_Section):
     """Upper bound of the log on disk; past it records are dropped and counted."""
 
 
-class StudentSettings(_Section):
+class StudentSettings(Section):
     """The student server."""
 
     host: str = "127.0.0.1"
@@ -95,7 +84,7 @@ class StudentSettings(_Section):
         return self.url or f"http://{self.host}:{self.port}"
 
 
-class RedisSettings(_Section):
+class RedisSettings(Section):
     """The journal's Redis."""
 
     url: str | None = None
@@ -111,7 +100,7 @@ class RedisSettings(_Section):
         return self.url or f"redis://127.0.0.1:{self.port}/0"
 
 
-class ArchiveSettings(_Section):
+class ArchiveSettings(Section):
     """The archive."""
 
     url: str | None = None
@@ -122,21 +111,21 @@ class ArchiveSettings(_Section):
     """Rows of one Parquet file at most."""
 
 
-class LedgerSettings(_Section):
+class LedgerSettings(Section):
     """The ledger."""
 
     url: str | None = None
     """An SQLAlchemy URL (SQLite or PostgreSQL); by default `ledger.db` in the state folder."""
 
 
-class RegistrySettings(_Section):
+class RegistrySettings(Section):
     """The model registry (MLflow)."""
 
     url: str | None = None
     """MLflow tracking and registry URI; by default SQLite in the state folder."""
 
 
-class TemplateMessage(_Section):
+class TemplateMessage(Section):
     """One message of a prompt template."""
 
     role: str
@@ -145,7 +134,7 @@ class TemplateMessage(_Section):
     """Its text, with named holes such as `{text}`."""
 
 
-class TemplateSettings(_Section):
+class TemplateSettings(Section):
     """One prompt template."""
 
     name: str = "default"
@@ -154,7 +143,7 @@ class TemplateSettings(_Section):
     """The messages that a request must consist of."""
 
 
-class LinearProbeSettings(_Section):
+class LinearProbeSettings(Section):
     """A teacher that Tutelage makes and serves itself: a frozen sentence encoder with a head fitted on labels."""
 
     encoder: str
@@ -163,7 +152,7 @@ class LinearProbeSettings(_Section):
     """CSV or JSONL with `text` and `label`: the labelled examples to fit the head on."""
 
 
-class TeacherSettings(_Section):
+class TeacherSettings(Section):
     """The teacher: any OpenAI-compatible endpoint."""
 
     base_url: str
@@ -193,7 +182,7 @@ class TeacherSettings(_Section):
     """Have `tutelage up` fit and serve this teacher at `base_url` (the bundled example does)."""
 
 
-class DistilSettings(_Section):
+class DistilSettings(Section):
     """How the student of a task is distilled."""
 
     architecture: Literal["ngram", "encoder"] = "ngram"
@@ -210,7 +199,7 @@ class DistilSettings(_Section):
     """Seed of everything random."""
 
 
-class TrustSettings(_Section):
+class TrustSettings(Section):
     """When the student may answer."""
 
     min_confidence: float = Field(0.5, ge=0, le=1)
@@ -222,14 +211,14 @@ class TrustSettings(_Section):
     """A class with fewer held-out examples is not trusted."""
 
 
-class PrivacySettings(_Section):
+class PrivacySettings(Section):
     """What is stored of a task's exchanges."""
 
     store: Literal["full", "none"] = "full"
     """`full`: inputs and outputs; `none`: neither. Without inputs nothing can be distilled from traffic."""
 
 
-class DataSettings(_Section):
+class DataSettings(Section):
     """Files of a task."""
 
     prompts: list[Path] = []
@@ -240,7 +229,7 @@ class DataSettings(_Section):
     """CSV or JSONL with `text` and `label`: kept for evaluation, never trained on."""
 
 
-class TaskSettings(_Section):
+class TaskSettings(Section):
     """One task: a named job that clients address as `model`."""
 
     kind: Literal["classification"] = "classification"
@@ -286,184 +275,5 @@ class TaskSettings(_Section):
         return tuple(_compile(template) for template in self.templates)
 
 
-class Settings(BaseSettings):
-    """Everything that Tutelage is told."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix=_PREFIX,
-        env_nested_delimiter="__",
-        use_attribute_docstrings=True,
-    )
-
-    version: Literal[1] = 1
-    """Version of the file's format."""
-    state: Path = Path(".tutelage")
-    """Folder for everything that is kept on this machine."""
-    gateway: GatewaySettings = GatewaySettings()
-    """The gateway."""
-    log: LogSettings = LogSettings()
-    """The local log."""
-    student: StudentSettings = StudentSettings()
-    """The student server."""
-    redis: RedisSettings = RedisSettings()
-    """The journal."""
-    archive: ArchiveSettings = ArchiveSettings()
-    """The archive."""
-    ledger: LedgerSettings = LedgerSettings()
-    """The ledger."""
-    registry: RegistrySettings = RegistrySettings()
-    """The model registry."""
-    tasks: dict[Annotated[str, Field(pattern=_TASK_NAME)], TaskSettings]
-    """The tasks, by name."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, which arrives as init arguments."""
-        return env_settings, init_settings
-
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Settings:
-        if not self.tasks:
-            raise ValueError("there is no task; add one under `tasks`, or let `tutelage init` write it")
-        seen: dict[str, str] = {}
-        for task, task_settings in self.tasks.items():
-            for name in (task, *task_settings.aliases):
-                if name in seen:
-                    raise ValueError(f"the model name {name!r} is used by {seen[name]!r} and by {task!r}")
-                seen[name] = task
-        return self
-
-    @property
-    def log_folder(self) -> Path:
-        """Where the gateway's workers keep their logs."""
-        return self.state / "log"
-
-    @property
-    def students_folder(self) -> Path:
-        """Where the student server keeps its copies and the last-known-good pointers."""
-        return self.state / "students"
-
-    @property
-    def archive_url(self) -> str:
-        """The archive's fsspec URL or folder."""
-        return self.archive.url or str(self.state / "archive")
-
-    @property
-    def ledger_url(self) -> str:
-        """The ledger's SQLAlchemy URL."""
-        return self.ledger.url or f"sqlite:///{self.state / 'ledger.db'}"
-
-    @property
-    def registry_url(self) -> str:
-        """MLflow's URI."""
-        return self.registry.url or f"sqlite:///{self.state / 'registry.db'}"
-
-    def task(self, name: str) -> TaskSettings:
-        """A task by name. Raises SettingsError that names the nearest one."""
-        if name not in self.tasks:
-            raise SettingsError(f"there is no task {name!r}; {_suggest(name, self.tasks)}")
-        return self.tasks[name]
-
-
-def load_settings(path: Path) -> Settings:
-    """Read `path` and the environment.
-
-    Raises SettingsError, in one line that says where and how to mend it.
-    """
-    document = _read_yaml(path)
-    _refuse_unknown_environment()
-    try:
-        settings = Settings(**document)
-    except ValidationError as error:
-        raise SettingsError(f"{path}: {_explain(error)}") from error
-    return _anchored(settings, path.resolve().parent)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"{path}: no such file; write one with `tutelage init`, or name it with --config"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(document, dict):
-        raise SettingsError(f"{path}: must hold a mapping with `tasks`")
-    return document
-
-
-def _refuse_unknown_environment() -> None:
-    for name in os.environ:
-        if name.upper().startswith(_PREFIX):
-            section = name[len(_PREFIX) :].split("__")[0].lower()
-            if section not in Settings.model_fields and section not in _NOT_SETTINGS:
-                raise SettingsError(
-                    f"environment variable {name}: no setting {section!r}; {_suggest(section, Settings.model_fields)}"
-                )
-
-
-def _explain(error: ValidationError) -> str:
-    # A misspelt key often leaves another one missing: the misspelling is the cause, so it is told first.
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        key = str(first["loc"][-1])
-        return f"unknown key {where!r}; {_suggest(key, _fields_at(first['loc'][:-1]))}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Field names that are valid at a location of the settings."""
-    model: Any = Settings
-    for part in location:
-        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        model = _inner_model(field.annotation if field is not None else model)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None
-
-
-def _suggest(name: str, valid: Any) -> str:
-    found = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f"did you mean {found[0]!r}?" if found else f"valid are {', '.join(sorted(valid))}"
-
-
 def _compile(template: TemplateSettings) -> Template:
     return compile_template(template.name, [(message.role, message.content) for message in template.messages])
-
-
-def _anchored(settings: Settings, folder: Path) -> Settings:
-    """Resolve the paths of data files against the settings file's folder, and `state` against the working folder."""
-    tasks = {name: _anchored_task(task, folder) for name, task in settings.tasks.items()}
-    return settings.model_copy(update={"tasks": tasks, "state": settings.state.resolve()})
-
-
-def _anchored_task(task: TaskSettings, folder: Path) -> TaskSettings:
-    data = {name: [folder / path for path in getattr(task.data, name)] for name in DataSettings.model_fields}
-    update: dict[str, Any] = {"data": task.data.model_copy(update=data)}
-    probe = task.teacher.linear_probe
-    if probe is not None:
-        anchored = probe.model_copy(update={"examples": [folder / path for path in probe.examples]})
-        update["teacher"] = task.teacher.model_copy(update={"linear_probe": anchored})
-    return task.model_copy(update=update)
