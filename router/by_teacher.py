@@ -47,7 +47,13 @@ class _Attempt:
     deadline: float
     """Time of the event loop at which the client is told that nobody answered."""
 
+    recorded: bool = False
+
     def record(self, answered_by: Answerer, status: int, **more: object) -> None:
+        """Record the exchange, once: a client may still go away while its answer is on the way out."""
+        if self.recorded:
+            return
+        self.recorded = True
         record = self.call.exchange(
             self.task,
             self.request,
@@ -57,6 +63,17 @@ class _Attempt:
             **more,  # type: ignore[arg-type]  # keywords of `exchange`, checked where they are given
         )
         self.recorder.exchange(record)
+
+    def record_answer(self, completion: wire.Completion, output: str | None) -> None:
+        """Record a whole answer of the teacher's."""
+        self.record(
+            Answerer.TEACHER,
+            200,
+            model=completion.model,
+            output=output,
+            completion_id=completion.id,
+            usage=completion.tokens,
+        )
 
 
 @dataclass(slots=True)
@@ -108,51 +125,29 @@ async def answer_by_teacher(
 
 
 async def _forward(attempt: _Attempt) -> None:
-    status, headers, answer = await _ask(attempt, forward_request(attempt.body, attempt.task.settings.teacher))
-    call = attempt.call
-    if status != 200:
-        await _pass_error(attempt, status, headers, answer)
+    call, task = attempt.call, attempt.task
+    found = await _ask_for_completion(attempt, forward_request(attempt.body, task.settings.teacher))
+    if found is None:
         return
-    try:
-        completion = wire.decode_completion(answer)
-    except ValueError as error:
-        raise UpstreamError("the teacher's answer is not a chat completion") from error
-    attempt.record(
-        Answerer.TEACHER,
-        200,
-        model=completion.model,
-        output=completion.content,
-        completion_id=completion.id,
-        usage=completion.tokens,
-    )
+    completion, answer = found
+    attempt.record_answer(completion, completion.content)
     if completion.tutelage is not None:
-        answer = without_vendor(answer, completion.tutelage, attempt.task.labels, wanted=call.wants_vendor)
+        answer = without_vendor(answer, completion.tutelage, task.labels, wanted=call.wants_vendor)
     await send_json(attempt.send, 200, answer, call.answered_headers())
 
 
 async def _choose(attempt: _Attempt, text: str) -> None:
     task, call, request = attempt.task, attempt.call, attempt.request
-    status, headers, raw = await _ask(attempt, label_request(text, task.labels, task.settings.teacher))
-    if status != 200:
-        await _pass_error(attempt, status, headers, raw)
+    found = await _ask_for_completion(attempt, label_request(text, task.labels, task.settings.teacher))
+    if found is None:
         return
-    try:
-        completion = wire.decode_completion(raw)
-    except ValueError as error:
-        raise UpstreamError("the teacher's answer is not a chat completion") from error
+    completion, _ = found
     answer = read_answer(completion, task.labels, task.settings.teacher)
     if answer.label is None:
         raise UpstreamError("the teacher answered with something that is none of the task's labels")
-    usage = Usage(answer.prompt_tokens, answer.completion_tokens)
-    attempt.record(
-        Answerer.TEACHER,
-        200,
-        model=completion.model,
-        output=answer.label,
-        completion_id=completion.id,
-        usage=usage,
-    )
+    attempt.record_answer(completion, answer.label)
     spread = sorted(answer.distribution.items(), key=lambda pair: -pair[1])
+    usage = completion.tokens
     if request.stream:
         await send_label_stream(
             attempt.send, call, request, task, label=answer.label, answer=None, usage=usage, spread=spread
@@ -166,6 +161,18 @@ async def _choose(attempt: _Attempt, text: str) -> None:
         distribution=top_of(request, spread),
     )
     await send_json(attempt.send, 200, body, call.answered_headers())
+
+
+async def _ask_for_completion(attempt: _Attempt, body: bytes) -> tuple[wire.Completion, bytes] | None:
+    """Ask for a whole answer; None where the teacher refused, which has been passed on then."""
+    status, headers, raw = await _ask(attempt, body)
+    if status != 200:
+        await _pass_error(attempt, status, headers, raw)
+        return None
+    try:
+        return wire.decode_completion(raw), raw
+    except ValueError as error:
+        raise UpstreamError("the teacher's answer is not a chat completion") from error
 
 
 async def _ask(attempt: _Attempt, body: bytes) -> tuple[int, httpx.Headers, bytes]:

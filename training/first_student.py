@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from core.errors import BudgetExceededError
 from core.settings import Settings
 from training.lines import run_with_lines
@@ -49,11 +46,7 @@ def _work(settings: Settings, task: str, report: Report) -> str:
 
 def main() -> int:
     """Entry point of `python -m training.first_student`."""
-    parser = argparse.ArgumentParser(prog="training.first_student", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--task", required=True)
-    arguments = parser.parse_args()
-    return run_with_lines("trainer", arguments.config, _work, arguments.task)
+    return run_with_lines("training.first_student", __doc__, _work)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ the last line's message is the teacher's folder.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from core.errors import SettingsError
@@ -35,11 +34,7 @@ def _work(settings: Settings, task: str, report: Report) -> str:
 
 def main() -> int:
     """Entry point of `python -m training.fit_teacher`."""
-    parser = argparse.ArgumentParser(prog="training.fit_teacher", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--task", required=True)
-    arguments = parser.parse_args()
-    return run_with_lines("trainer", arguments.config, _work, arguments.task)
+    return run_with_lines("training.fit_teacher", __doc__, _work)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -11,9 +12,9 @@ from typing import Final
 import msgspec
 
 from core.errors import TutelageError
-from core.settings import load_settings
+from core.settings import Settings, load_settings
 from core.telemetry import configure_logging
-from training.progress import Progress
+from training.progress import Progress, Report
 
 _AT_MOST_EVERY: Final = 0.1  # seconds between two lines of a stage, but for its first and last
 
@@ -36,15 +37,20 @@ class LineReport:
         sys.stdout.flush()
 
 
-def run_with_lines(role: str, config: Path, work: Callable[..., str], task: str) -> int:
-    """Run `work(settings, task, report)` and end with a line of stage `done` that holds its message.
+def run_with_lines(program: str, description: str | None, work: Callable[[Settings, str, Report], str]) -> int:
+    """The main function of a process that works on a task and tells how far it is.
 
-    Returns the process's exit code: 0, or 1 after one clear line on standard error.
+    Reads `--config` and `--task`, runs `work(settings, task, report)`, and ends with a line of stage `done` that holds
+    its message. Returns the process's exit code: 0, or 1 after one clear line on standard error.
     """
-    configure_logging(role)
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--task", required=True)
+    arguments = parser.parse_args()
+    configure_logging("trainer")
     report = LineReport()
     try:
-        message = work(load_settings(config), task, report)
+        message = work(load_settings(arguments.config), arguments.task, report)
     except TutelageError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 1

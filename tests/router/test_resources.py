@@ -1,6 +1,7 @@
 """Nothing blocks the loop, and nothing is left over."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from core.ledger import Ledger
+from core.locallog import list_sources, read_frames
 from core.settings import load_settings
 from router.app import Gateway
 from tests.support.openai_server import Teacher
@@ -73,3 +75,31 @@ async def test_starting_and_stopping_leaves_nothing_behind(settings):
         await live_once()
     assert open_descriptors() <= descriptors + 2
     assert len(asyncio.all_tasks()) == tasks
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_while_it_is_answered_is_recorded_once(settings, stream):
+    gateway = Gateway(settings)
+    await gateway.start()
+    body = json.dumps(BODY | {"stream": stream}).encode()
+    answering = asyncio.Event()
+    incoming = iter([{"type": "http.request", "body": body}])
+
+    async def receive():
+        message = next(incoming, None)
+        if message is None:
+            await answering.wait()
+            return {"type": "http.disconnect"}
+        return message
+
+    async def send(message):
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            answering.set()
+            await asyncio.sleep(30)  # the client reads no more
+
+    headers = [(b"content-length", str(len(body)).encode()), (b"x-tutelage-answer-by", b"teacher")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+    await asyncio.wait_for(gateway(scope, receive, send), 10)
+    await gateway.stop()
+    (source,) = list_sources(settings.log_folder)
+    assert len(read_frames(settings.log_folder, source, 0, 1 << 20)) == 1
