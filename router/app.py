@@ -69,7 +69,6 @@ class Gateway:
 
     async def start(self) -> None:
         """Look at the world once, then keep looking."""
-        await asyncio.to_thread(self._ledger.migrate)
         await self._snapshot.refresh()
         self._refresher = asyncio.create_task(self._snapshot.keep_fresh(self._settings.refresh_seconds))
 

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import StateError
+from core.errors import StartupError, StateError
 from core.ledger import Ledger
 from router.pool import Pool, PoolError
 from router.teacher import TeacherClient
@@ -56,6 +56,7 @@ class Snapshot:
         self._student = student
         self._file = file
         self._ledger_up = True
+        self._migrated = False
         self._teacher_up: dict[str, bool] = {}
         self._teachers_seen = -_TEACHER_SECONDS
         self.student_up = False
@@ -122,7 +123,7 @@ class Snapshot:
     async def _refresh_trust(self) -> None:
         try:
             trusted = await asyncio.to_thread(self._read_trust)
-        except (SQLAlchemyError, StateError) as error:
+        except (SQLAlchemyError, StartupError, StateError) as error:
             if self._ledger_up:
                 _log.warning("ledger_away", error=str(error), effect="trust stays as it was")
             self._ledger_up = False
@@ -135,6 +136,9 @@ class Snapshot:
             await asyncio.to_thread(self._write_file, trusted)
 
     def _read_trust(self) -> dict[str, Trusted]:
+        if not self._migrated:
+            self._ledger.migrate()
+            self._migrated = True
         return {task: self._ledger.trusted(task) for task in self._teachers}
 
     def _read_file(self) -> dict[str, Trusted]:

@@ -1,0 +1,32 @@
+"""What the gateway knows when others are away."""
+
+from contextlib import ExitStack
+
+from core.ledger import Ledger
+from router.app import Gateway
+from tests.router.conftest import Running, run_gateway
+from tests.support.processes import asgi_server
+from tests.support.students import LABELS
+
+
+def test_trust_outlives_a_restart_without_the_ledger(tmp_path, student_url):
+    with ExitStack() as stack:
+        before = run_gateway(stack, tmp_path, student_url)
+        before.trust("order_status")
+        gone = tmp_path / "a-folder-where-the-ledger-was"
+        gone.mkdir()
+        settings = before.settings.model_copy(
+            update={"ledger": before.settings.ledger.model_copy(update={"url": f"sqlite:///{gone}"})}
+        )
+        gateway = Gateway(settings)
+        url = stack.enter_context(asgi_server(gateway))
+        after = Running(url, settings, before.teacher, Ledger(settings.ledger_url), gateway)
+        assert after.ask("where is it").headers["x-tutelage-reason"] == "champion"
+        assert after.ask("a refund").headers["x-tutelage-reason"] == "not_trusted"
+
+
+def test_a_new_students_trust_is_seen_without_a_restart(gateway):
+    gateway.trust()
+    assert gateway.ask("where is it").headers["x-tutelage-reason"] == "not_trusted"
+    gateway.trust(*LABELS)
+    assert gateway.ask("where is it").headers["x-tutelage-reason"] == "champion"
