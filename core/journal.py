@@ -35,7 +35,7 @@ _SHIPPED: Final = "tutelage:shipped"
 _ARCHIVED: Final = "tutelage:archived"
 _EPOCH: Final = "tutelage:epoch"
 _TASK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_KINDS: Final = {"exchange": Kind.EXCHANGE, "feedback": Kind.FEEDBACK}
+_KINDS: Final = {"exchange": Kind.EXCHANGE, "feedback": Kind.FEEDBACK, "comparison": Kind.COMPARISON}
 
 # KEYS: shipped, streams, then the streams. ARGV: source, its position as the caller knows it, its new position, then
 # for each stream the last offset, the number of records, and the batch. Returns the position that holds afterwards.

@@ -50,6 +50,18 @@ class Kind(StrEnum):
 
     EXCHANGE = "exchanges"
     FEEDBACK = "feedback"
+    COMPARISON = "comparisons"
+
+
+class Outcome(StrEnum):
+    """What came of a shadow call. Only `ANSWERED` and `CASCADED` hold a teacher's label."""
+
+    ANSWERED = "answered"
+    CASCADED = "cascaded"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    OVER_BUDGET = "over_budget"
+    UNREADABLE = "unreadable"
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -101,6 +113,8 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
     total_ms: float = 0.0
     upstream_ms: float = 0.0
     error: str = ""
+    shadow_probability: float = 0.0
+    shadow: bool = False
     schema: int = msgspec.field(default_factory=_schema)
 
 
@@ -117,7 +131,40 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, tag="feedback"):
     schema: int = msgspec.field(default_factory=_schema)
 
 
-Record = Exchange | Feedback
+class Comparison(msgspec.Struct, frozen=True, omit_defaults=True, tag="comparison"):
+    """The student's answer beside the teacher's, on the same input.
+
+    `probability` is the inclusion probability, fixed before the exchange was drawn: 1 where the cascade asked the
+    teacher anyway. `served_by` says who answered the client. `cluster` is the same for near-duplicates. A comparison
+    without a teacher's label (`outcome`) is kept: what is missing must be known.
+    """
+
+    id: str
+    task: str
+    exchange: str
+    at: float
+    compared_at: float
+    outcome: Outcome
+    probability: float
+    served_by: Answerer
+    student: StudentAnswer
+    teacher_label: str | None = None
+    teacher_distribution: bytes = b""
+    cluster: str = ""
+    text: str | None = None
+    cost_usd: float = 0.0
+    error: str = ""
+    schema: int = msgspec.field(default_factory=_schema)
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether student and teacher agree; None where the teacher gave no label."""
+        return None if self.teacher_label is None else self.teacher_label == self.student.label
+
+
+Record = Exchange | Feedback | Comparison
+
+_KINDS: Final = {Exchange: Kind.EXCHANGE, Feedback: Kind.FEEDBACK, Comparison: Kind.COMPARISON}
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
@@ -143,4 +190,4 @@ def decode(data: bytes) -> Record:
 
 def kind_of(record: Record) -> Kind:
     """The kind under which a record is journalled and archived."""
-    return Kind.EXCHANGE if isinstance(record, Exchange) else Kind.FEEDBACK
+    return _KINDS[type(record)]

@@ -15,7 +15,7 @@ import pytest
 
 from core.ledger import Ledger, Trust
 from core.locallog import list_sources, read_frames
-from core.records import Exchange, Feedback, decode
+from core.records import Exchange, Feedback, Record, decode
 from core.settings import Settings, load_settings
 from router.app import Gateway
 from tests.support.openai_server import Teacher
@@ -73,7 +73,7 @@ class Running:
         """The feedback that stands in the local log."""
         return [record for record in self._logged() if isinstance(record, Feedback)]
 
-    def _logged(self) -> list[Exchange | Feedback]:
+    def _logged(self) -> list[Record]:
         folder = self.settings.log_folder
         sources = list_sources(folder)
         return [decode(payload) for source in sources for _, payload in read_frames(folder, source, 0, 1 << 30)]
