@@ -38,7 +38,7 @@ class House:
         return f"{self.gateway}/v1"
 
     def wait_for(self, words: str, seconds: float) -> None:
-        """Wait until it has printed `words`. Raises RuntimeError, with all that it printed, where that does not happen."""
+        """Wait until it has printed `words`. Raises RuntimeError, with all that it printed, where it does not."""
         deadline = time.monotonic() + seconds
         while not any(words in line for line in self.lines):
             if self.process.poll() is not None or time.monotonic() > deadline:
