@@ -8,7 +8,9 @@ TutelageError
 ├── ModelFolderError         a student's folder is incomplete, altered, or of an unknown architecture
 ├── DataError                a data file cannot be used: missing column, unknown label, broken row
 ├── TeacherError             the teacher refused, failed, or may not be used for this
-│   ├── BudgetExceededError  the next call could exceed the announced budget
+│   ├── BudgetExceededError  the next call could exceed the announced budget, or the account has no credit left
+│   ├── TeacherTimeoutError  it did not answer in time, however often it was asked
+│   ├── UnreadableAnswerError it answered, but not with a chat completion
 │   └── PermissionDeniedError the settings do not permit this use of the teacher or of the data
 └── ApiError                 what an HTTP client did, or met; rendered in OpenAI's error shape
     ├── InvalidRequestError  400
@@ -66,7 +68,15 @@ class TeacherError(TutelageError):
 
 
 class BudgetExceededError(TeacherError):
-    """The next call could exceed the announced budget."""
+    """The next call could exceed the announced budget, or the account at the provider has no credit left."""
+
+
+class TeacherTimeoutError(TeacherError):
+    """The teacher did not answer in time, however often it was asked."""
+
+
+class UnreadableAnswerError(TeacherError):
+    """The teacher answered, but not with a chat completion."""
 
 
 class PermissionDeniedError(TeacherError):

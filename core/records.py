@@ -136,7 +136,8 @@ class Comparison(msgspec.Struct, frozen=True, omit_defaults=True, tag="compariso
 
     `probability` is the inclusion probability, fixed before the exchange was drawn: 1 where the cascade asked the
     teacher anyway. `served_by` says who answered the client. `cluster` is the same for near-duplicates. A comparison
-    without a teacher's label (`outcome`) is kept: what is missing must be known.
+    without a teacher's label (`outcome`) is kept: what is missing must be known. `challenger` is what the candidate on
+    trial says of the same input, where there is one.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Comparison(msgspec.Struct, frozen=True, omit_defaults=True, tag="compariso
     text: str | None = None
     cost_usd: float = 0.0
     error: str = ""
+    challenger: StudentAnswer | None = None
     schema: int = msgspec.field(default_factory=_schema)
 
     @property

@@ -9,6 +9,7 @@ log-probabilities is a distribution over the labels; without log-probabilities t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,8 +40,19 @@ def forward_request(body: bytes, teacher: TeacherSettings) -> bytes:
     return wire.replace_model(body, teacher.model)
 
 
-def label_request(text: str, labels: LabelSet, teacher: TeacherSettings, *, logprobs: bool = True) -> bytes:
-    """A chat request that asks the teacher for the label of `text`."""
+def label_request(
+    text: str,
+    labels: LabelSet,
+    teacher: TeacherSettings,
+    *,
+    logprobs: bool = True,
+    messages: Sequence[tuple[str, str]] | None = None,
+) -> bytes:
+    """A chat request that asks the teacher for the label of `text`.
+
+    `messages` are the `(role, content)` pairs in which clients send it: a teacher that is not asked to choose reads
+    those, since they may hold its instructions.
+    """
     document: dict[str, Any] = {"model": teacher.model}
     if teacher.ask == "choose":
         document["messages"] = [
@@ -49,7 +61,7 @@ def label_request(text: str, labels: LabelSet, teacher: TeacherSettings, *, logp
         ]
         document |= {"max_completion_tokens": 4, "temperature": 0}
     else:
-        document["messages"] = [{"role": "user", "content": text}]
+        document["messages"] = [{"role": role, "content": content} for role, content in messages or [("user", text)]]
     return wire.encode_json(document | (_LOGPROBS if logprobs else {}))
 
 

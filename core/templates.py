@@ -75,6 +75,21 @@ class Template:
             return values[0]
         return "\n".join(f"{name}: {value}" for name, value in zip(self.holes, values, strict=True))
 
+    def render(self, text: str) -> list[tuple[str, str]]:
+        """Return the messages of which `match` makes this text: its inverse.
+
+        Raises ValueError where the text cannot have come from this template. With several holes, a value that holds a
+        line beginning like the next hole's is cut there.
+        """
+        values = iter([text] if len(self.holes) == 1 else _values(text, self.holes))
+        messages = []
+        for pattern in self.patterns:
+            pieces = [pattern.literals[0]]
+            for literal in pattern.literals[1:]:
+                pieces += [next(values), literal]
+            messages.append((pattern.role, "".join(pieces)))
+        return messages
+
 
 def compile_template(name: str, messages: Sequence[tuple[str, str]]) -> Template:
     """Compile `(role, content)` pairs with holes such as `{text}` into a Template.
@@ -116,6 +131,19 @@ def flatten(messages: Sequence[Any]) -> list[tuple[str, str]] | None:
             return None
         pairs.append((role, content))
     return pairs
+
+
+def _values(text: str, holes: Sequence[str]) -> list[str]:
+    """The values of several holes out of one line `name: value` each; a value may span lines itself."""
+    starts = [0]
+    for hole in holes[1:]:
+        starts.append(text.find(f"\n{hole}: ", starts[-1]) + 1)
+        if not starts[-1]:
+            raise ValueError(f"the text has no line for the hole {hole!r}")
+    if not text.startswith(f"{holes[0]}: "):
+        raise ValueError(f"the text does not begin with the hole {holes[0]!r}")
+    ends = [start - 1 for start in starts[1:]] + [len(text)]
+    return [text[start + len(hole) + 2 : end] for hole, start, end in zip(holes, starts, ends, strict=True)]
 
 
 def _join_parts(parts: list[Any]) -> str | None:

@@ -19,6 +19,7 @@ from router.metrics import Metrics
 from router.pool import Pool
 from router.recorder import Recorder
 from router.respond import path_of
+from router.sampling import Sampler, load_secret
 from router.snapshot import Snapshot
 from router.tasks import Tasks
 
@@ -29,7 +30,7 @@ class Gateway:
     """An ASGI app: the hot path by itself, every other address through FastAPI."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raise StartupError where the state folder cannot be written."""
+        """Raise StartupError where the state folder cannot be written, SettingsError where a budget cannot be kept."""
         self._settings = settings.gateway
         self.metrics = Metrics()
         self.tasks = Tasks(settings)
@@ -49,8 +50,11 @@ class Gateway:
             settings.state / "gateway" / "trust.json",
         )
         recorder = Recorder(self._log, self.metrics)
+        samplers = _samplers(settings)
+        for name, sampler in samplers.items():
+            self.metrics.follow_scale(name, sampler)
         self._chat = ChatCompletions(
-            settings.gateway, self.tasks, self._snapshot, self._student, recorder, self.metrics
+            settings.gateway, self.tasks, self._snapshot, self._student, recorder, self.metrics, samplers
         )
         self._api = build_api(self.tasks, self._snapshot, recorder, self.metrics, time.time())
         self.metrics.in_flight.set_function(lambda: self._chat.in_flight)
@@ -93,6 +97,13 @@ class Gateway:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _samplers(settings: Settings) -> dict[str, Sampler]:
+    """One for each task whose settings, privacy and teacher permit it."""
+    sampled = {name: task for name, task in settings.tasks.items() if task.samples}
+    secret = load_secret(settings.sampling_key) if sampled else b""
+    return {name: Sampler(name, task, secret) for name, task in sampled.items()}
 
 
 def _size_of(settings: Settings) -> int:

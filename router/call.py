@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from core.ids import mint, sane_request_id
 from core.records import Answerer, Exchange, Reason, StudentAnswer, Usage
 from core.wire import ChatRequest
+from router.sampling import NOT_SAMPLED, Sample
 
 if TYPE_CHECKING:
     from router.tasks import Task
@@ -37,6 +38,7 @@ class Call:
     version: str = ""
     template: str = ""
     text: str | None = None
+    sample: Sample = NOT_SAMPLED
 
     @classmethod
     def begin(cls, headers: Iterable[tuple[bytes, bytes]]) -> Call:
@@ -118,4 +120,6 @@ class Call:
             total_ms=self.elapsed * 1000,
             upstream_ms=self.upstream_seconds * 1000,
             error=error,
+            shadow_probability=self.sample.probability,
+            shadow=self.sample.drawn,
         )

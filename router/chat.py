@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 
 import structlog
@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from core import wire
 from core.errors import ApiError, InternalError, OverloadedError
+from core.records import StudentAnswer
 from core.settings import GatewaySettings
 from core.templates import first_match, flatten
 from router.by_student import answer_by_student, ask_student
@@ -21,6 +22,7 @@ from router.policy import Action, Facts, decide
 from router.pool import Pool
 from router.recorder import Recorder
 from router.respond import ClientGoneError, read_body, send_error, until_disconnected
+from router.sampling import NOT_SAMPLED, Sample, Sampler
 from router.snapshot import Snapshot
 from router.tasks import Task, Tasks
 
@@ -40,13 +42,16 @@ class ChatCompletions:
         student: Pool,
         recorder: Recorder,
         metrics: Metrics,
+        samplers: Mapping[str, Sampler],
     ) -> None:
+        """`samplers` has one for each task whose exchanges are sampled."""
         self._settings = settings
         self._tasks = tasks
         self._snapshot = snapshot
         self._student = student
         self._recorder = recorder
         self._metrics = metrics
+        self._samplers = samplers
         self._in_flight = 0
 
     @property
@@ -94,6 +99,7 @@ class ChatCompletions:
                 decision = decide(replace(facts, answer=call.answer))
                 if decision.action is Action.ANSWER_BY_STUDENT and call.answer is not None:
                     call.reason, call.version = decision.reason, call.answer.version
+                    call.sample = self._sample(call, task, call.answer)
                     await answer_by_student(send, call, task, request, body, completion, raw, self._recorder)
                     return
         call.reason = decision.reason
@@ -101,6 +107,13 @@ class ChatCompletions:
             receive,
             answer_by_teacher(send, call, task, request, body, self._recorder, self._settings.deadline_seconds),
         )
+
+    def _sample(self, call: Call, task: Task, answer: StudentAnswer) -> Sample:
+        """Whether the teacher is asked about the student's answer as well, later and elsewhere."""
+        sampler = self._samplers.get(task.name)
+        if sampler is None or call.text is None:
+            return NOT_SAMPLED
+        return sampler.draw(call.id, answer.confidence, call.text)
 
     def _facts(self, call: Call, task: Task, request: wire.ChatRequest) -> Facts:
         messages = None if request.beyond_classifier else flatten(request.messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from core.records import Exchange
+from router.sampling import Sampler
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -44,6 +45,18 @@ class Metrics:
             "tutelage_gateway_cost_dollars", "What the teacher cost.", ("task",), registry=self._registry
         )
         self._feedback = Counter("tutelage_gateway_feedback", "Feedback received.", ("task",), registry=self._registry)
+        self._shadows = Counter(
+            "tutelage_gateway_shadows",
+            "Exchanges drawn for the teacher to look at.",
+            ("task",),
+            registry=self._registry,
+        )
+        self._scale = Gauge(
+            "tutelage_gateway_shadow_scale",
+            "What the budget leaves of every sampling probability: 1 where it is not felt.",
+            ("task",),
+            registry=self._registry,
+        )
         self._errors = Counter(
             "tutelage_gateway_errors", "Requests refused or failed.", ("code", "status"), registry=self._registry
         )
@@ -72,6 +85,12 @@ class Metrics:
         self._tokens.labels(record.task, record.answered_by, "in").inc(record.usage.prompt_tokens)
         self._tokens.labels(record.task, record.answered_by, "out").inc(record.usage.completion_tokens)
         self._cost.labels(record.task).inc(record.cost_usd)
+        if record.shadow:
+            self._shadows.labels(record.task).inc()
+
+    def follow_scale(self, task: str, sampler: Sampler) -> None:
+        """Show the sampler's scale at every scrape."""
+        self._scale.labels(task).set_function(lambda: sampler.scale)
 
     def error(self, status: int, code: str | None) -> None:
         """Count one error answer. `code` is one of the error tree's, hence bounded."""

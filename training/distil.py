@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from core.clusters import cluster_key
 from core.errors import DataError, SettingsError
 from core.labels import LabelSet
 from core.models.base import Classifier
@@ -18,12 +17,24 @@ from core.models.calibration import fit_temperature, softmax
 from core.models.folder import Card, write_folder
 from core.settings import DistilSettings, TaskSettings
 from training.evaluation import Evaluation, evaluate
-from training.examples import Example, deduplicate, gold_labels, hard_labels, target_distributions
+from training.examples import Example, deduplicate, examples_digest, gold_labels, hard_labels, target_distributions
 from training.ngram import OnEpoch
 from training.progress import Progress, Report, silent
-from training.splits import Split, cluster_key, split
+from training.splits import split
+from training.taught import TAUGHT_FILE, pack_taught
 from training.trust import Verdict, judge_classes
 from training.versions import program_versions
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Examples by what they are for. No cluster of near-duplicates stands in two of them."""
+
+    train: Sequence[Example]
+    calibration: Sequence[Example]
+    """Fits the temperature."""
+    holdout: Sequence[Example]
+    """Judges; neither taught nor calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +60,42 @@ def distil(
 ) -> DistilResult:
     """Distil a student of the task `name` from labelled examples and write it as `folder`.
 
-    Texts that are near-duplicates of `evaluation_texts` are left out: they are kept for evaluation. The temperature is
-    fitted on the calibration part, the figures come from the hold-out, and trust from both: one number fitted on a few
-    hundred texts leaves them as good as unseen, and trust needs every answer it can get.
+    Texts that are near-duplicates of `evaluation_texts` are left out: they are kept for evaluation. The rest is split
+    by the hash of their clusters. Raises DataError where there are too few examples for that.
+    """
+    usable = _usable(examples, evaluation_texts)
+    places = split([example.text for example in usable], salt=f"{name}:{task.distil.seed}")
+    train, calibration, holdout = (
+        [usable[i] for i in part] for part in (places.train, places.calibration, places.holdout)
+    )
+    return distil_parts(name, task, Parts(train, calibration, holdout), folder, report=report)
 
-    Raises DataError where there are too few examples for that.
+
+def distil_parts(
+    name: str,
+    task: TaskSettings,
+    parts: Parts,
+    folder: Path,
+    *,
+    report: Report = silent,
+    data: Mapping[str, Any] | None = None,
+) -> DistilResult:
+    """Distil a student from examples that are split already; `data` is what else its card says of them.
+
+    The temperature is fitted on the calibration part, the figures come from the hold-out, and trust from both: one
+    number fitted on a few hundred texts leaves them as good as unseen, and trust needs every answer it can get.
+
+    Raises DataError where there are too few examples.
     """
     labels = task.label_set()
-    usable = _usable(examples, evaluation_texts)
-    parts = split([example.text for example in usable], salt=f"{name}:{task.distil.seed}")
-    _require_enough(usable, parts)
+    _require_enough(parts)
 
     def on_epoch(done: int, total: int, loss: float) -> None:
         report(Progress("train", done, total, f"loss {loss:.3f}"))
 
-    student, how = teach(task.distil, labels, [usable[i] for i in parts.train], on_epoch=on_epoch)
+    student, how = teach(task.distil, labels, parts.train, on_epoch=on_epoch)
     report(Progress("calibrate", 0, 1))
-    calibration, holdout = _held_out(usable, parts)
+    calibration, holdout = _held_out(parts)
     held, first = [*calibration, *holdout], len(calibration)
     logits, answers = student.forward([example.text for example in held]).logits, hard_labels(held, labels)
     temperature = fit_temperature(logits[:first], answers[:first])
@@ -87,13 +117,15 @@ def distil(
         temperature=temperature,
         templates=[template.version for template in task.compiled_templates()],
         metrics=evaluation.metrics() | {"trusted_classes": float(sum(verdict.trusted for verdict in verdicts))},
-        data=_describe(usable, parts),
+        data=_describe(parts) | dict(data or {}),
         settings=task.distil.model_dump(mode="json") | {"training": how, "teacher": task.teacher.model},
         seed=task.distil.seed,
         versions=program_versions(),
         base=task.distil.encoder or "" if task.distil.architecture == "encoder" else "",
     )
-    return DistilResult(write_folder(folder, student, card), card, evaluation, tuple(verdicts))
+    taught = pack_taught(example.text for example in (*parts.train, *parts.calibration))
+    written = write_folder(folder, student, card, {TAUGHT_FILE: taught})
+    return DistilResult(written, card, evaluation, tuple(verdicts))
 
 
 def teach(
@@ -141,11 +173,12 @@ def _usable(examples: Sequence[Example], evaluation_texts: Collection[str]) -> l
     return [example for example in deduplicate(examples) if cluster_key(example.text) not in kept_apart]
 
 
-def _held_out(examples: Sequence[Example], parts: Split) -> tuple[list[Example], list[Example]]:
+def _held_out(parts: Parts) -> tuple[list[Example], list[Example]]:
     """Calibration and hold-out. Where a teacher was asked, those that it answered: agreement is agreement with it."""
-    asked = any(example.teacher is not None for example in examples)
+    everything = (*parts.train, *parts.calibration, *parts.holdout)
+    asked = any(example.teacher is not None for example in everything)
     calibration, holdout = (
-        [examples[i] for i in part if examples[i].teacher is not None or not asked]
+        [example for example in part if example.teacher is not None or not asked]
         for part in (parts.calibration, parts.holdout)
     )
     if not calibration or not holdout:
@@ -153,22 +186,22 @@ def _held_out(examples: Sequence[Example], parts: Split) -> tuple[list[Example],
     return calibration, holdout
 
 
-def _require_enough(examples: Sequence[Example], parts: Split) -> None:
+def _require_enough(parts: Parts) -> None:
     if not parts.train or not parts.calibration or not parts.holdout:
+        examples = len(parts.train) + len(parts.calibration) + len(parts.holdout)
         raise DataError(
-            f"{len(examples)} different examples are too few to teach, calibrate and judge a student; "
+            f"{examples} different examples are too few to teach, calibrate and judge a student; "
             "label at least 100, better 20 a class"
         )
 
 
-def _describe(examples: Sequence[Example], parts: Split) -> dict[str, Any]:
-    lines = sorted(msgspec.json.encode(example) for example in examples)
-    methods = sorted({example.method for example in examples})
+def _describe(parts: Parts) -> dict[str, Any]:
+    examples = (*parts.train, *parts.calibration, *parts.holdout)
     return {
-        "sha256": hashlib.sha256(b"\n".join(lines)).hexdigest(),
+        "sha256": examples_digest(examples),
         "examples": len(examples),
         "train": len(parts.train),
         "calibration": len(parts.calibration),
         "holdout": len(parts.holdout),
-        "methods": methods,
+        "methods": sorted({example.method for example in examples}),
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from core.errors import DataError
 from core.labels import LabelSet
 from core.teacher import TeacherAnswer
+from training.whole import write_whole
 
 VOTE_SMOOTHING = 0.1
 """Mass that a hard answer leaves to the other labels: a bare answer is evidence, not certainty (arXiv 1512.00567,
@@ -51,23 +51,10 @@ def from_answer(text: str, answer: TeacherAnswer, *, label: str | None = None, s
     return Example(text, label, answer.label, spread, answer.method, source)
 
 
-def write_examples(path: Path, examples: Iterable[Example]) -> None:
-    """Write `path` as a whole or not at all. Raises DataError where the folder cannot be written."""
+def write_examples(path: Path, examples: Iterable[msgspec.Struct]) -> None:
+    """Write records, one a line, as a whole or not at all. Raises DataError where the folder cannot be written."""
     encoder = msgspec.json.Encoder()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.writelines(encoder.encode(example) + b"\n" for example in examples)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+    write_whole(path, (encoder.encode(example) + b"\n" for example in examples))
 
 
 def read_examples(path: Path, labels: LabelSet) -> list[Example]:
@@ -145,6 +132,11 @@ def hard_labels(examples: Sequence[Example], labels: LabelSet) -> NDArray[np.int
 def gold_labels(examples: Sequence[Example], labels: LabelSet) -> NDArray[np.int64]:
     """Return the position of each gold label, -1 where there is none, shape (n,)."""
     return np.array([-1 if e.label is None else labels.index[e.label] for e in examples], dtype=np.int64)
+
+
+def examples_digest(examples: Iterable[Example]) -> str:
+    """SHA-256 over the examples, whatever their order: the same data has the same digest."""
+    return hashlib.sha256(b"\n".join(sorted(msgspec.json.encode(example) for example in examples))).hexdigest()
 
 
 def _check(path: Path, number: int, example: Example, labels: LabelSet) -> None:

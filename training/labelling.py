@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from core.asking import Asker, Sleep, open_client
+from core.budget import Budget, most_completion_tokens, require_price, worst_case
 from core.errors import PermissionDeniedError
 from core.labels import LabelSet
 from core.prices import Price, price_of
 from core.settings import TeacherSettings
 from core.teacher import TeacherAnswer, label_request
 from training.answers import AnswerCache, answer_key
-from training.asking import Asker, Sleep, open_client
-from training.budget import Budget, most_completion_tokens, require_price, worst_case
 from training.progress import Progress, Report, silent
 
 

@@ -6,11 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from core.ledger import Ledger, Trust
 from core.models.folder import read_card
 from core.registry import Registry
+from training.promotion import CHAMPION
+from training.promotion import promote as make_champion
 from training.trust import Verdict
+
+_RUN_TAG: Final = "tutelage.run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,41 @@ def register(
     a task becomes champion, since all that it is not trusted with goes to the teacher as before; a later one stays a
     candidate unless `promote`. Each step is audited.
     """
-    tags = {"tutelage.architecture": read_card(folder).architecture} | ({"tutelage.run": run} if run else {})
-    version = registry.register(task, folder, tags)
+    version = enter(registry, ledger, task, folder, verdicts, actor=actor, run=run)
+    trusted = sum(verdict.trusted for verdict in verdicts)
+    champion = registry.version_of(task, CHAMPION)
+    if promote or champion is None:
+        make_champion(registry, ledger, task, version, actor=actor, detail={"forced": champion is not None})
+        return Registered(version, champion=True, trusted=trusted)
+    return Registered(version, champion=False, trusted=trusted)
+
+
+def enter(
+    registry: Registry,
+    ledger: Ledger,
+    task: str,
+    folder: Path,
+    verdicts: Sequence[Verdict],
+    *,
+    actor: str,
+    run: str,
+) -> str:
+    """Register a student's folder and write down its trust, with no alias; return its version.
+
+    What `run` has registered already is not registered twice.
+    """
+    tags = {"tutelage.architecture": read_card(folder).architecture} | ({_RUN_TAG: run} if run else {})
+    version = _version_of_run(registry, task, run) or registry.register(task, folder, tags)
+    ledger.set_trust(task, version, trust_rows(task, version, verdicts))
+    trusted = sum(verdict.trusted for verdict in verdicts)
+    ledger.audit(actor, "register", task, version, {"run": run, "trusted": trusted, "classes": len(verdicts)})
+    return version
+
+
+def trust_rows(task: str, version: str, verdicts: Sequence[Verdict]) -> list[Trust]:
+    """Verdicts as the ledger keeps them."""
     now = time.time()
-    rows = [
+    return [
         Trust(
             task=task,
             version=version,
@@ -56,12 +92,9 @@ def register(
         )
         for verdict in verdicts
     ]
-    ledger.set_trust(task, version, rows)
-    trusted = sum(verdict.trusted for verdict in verdicts)
-    ledger.audit(actor, "register", task, version, {"run": run, "trusted": trusted, "classes": len(rows)})
-    champion = registry.version_of(task, "champion")
-    if promote or champion is None:
-        registry.set_alias(task, "champion", version)
-        ledger.audit(actor, "promote", task, version, {"from": champion, "forced": champion is not None})
-        return Registered(version, champion=True, trusted=trusted)
-    return Registered(version, champion=False, trusted=trusted)
+
+
+def _version_of_run(registry: Registry, task: str, run: str) -> str | None:
+    if not run:
+        return None
+    return next((v.version for v in registry.versions(task) if v.tags.get(_RUN_TAG) == run), None)

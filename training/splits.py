@@ -8,13 +8,12 @@ case, punctuation, an order number or the order of their words never stand on bo
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_NOT_A_WORD = re.compile(r"[\W\d_]+")
+from core.clusters import cluster_key
+
 _BUCKETS: Final = 1 << 32
 
 
@@ -37,16 +36,6 @@ class Split:
     train: tuple[int, ...]
     calibration: tuple[int, ...]
     holdout: tuple[int, ...]
-
-
-def cluster_key(text: str) -> str:
-    """Return the key of a text's near-duplicate cluster: its set of words, without case, accents, digits, punctuation.
-
-    A text without any word is a cluster of its own.
-    """
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    words = sorted({word for word in _NOT_A_WORD.split(plain) if word})
-    return " ".join(words) or text.strip()
 
 
 def split(texts: Sequence[str], *, salt: str = "", fractions: Fractions | None = None) -> Split:

@@ -54,7 +54,17 @@ def judge_classes(
     `probabilities`, shape (n, k): the student's calibrated distributions on held-out texts. `answers`, shape (n,): what
     the teacher said of them.
     """
-    confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    return judge_answers(probabilities.max(axis=1), probabilities.argmax(axis=1), answers, labels, settings)
+
+
+def judge_answers(
+    confidence: NDArray[np.float32],
+    predicted: NDArray[np.int64],
+    answers: NDArray[np.int64],
+    labels: LabelSet,
+    settings: TrustSettings,
+) -> list[Verdict]:
+    """The same of n answers whose distributions are not at hand: label, confidence and the teacher's label of each."""
     given = confidence >= settings.min_confidence
     counts = np.bincount(predicted[given], minlength=len(labels))
     agreed = np.bincount(predicted[given & (predicted == answers)], minlength=len(labels))

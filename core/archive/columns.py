@@ -1,7 +1,7 @@
 """The archive's columns: one for every field of a record, typed, and back again.
 
-`student` and `usage` are flattened. `log_source` and `log_offset` say where the record came from: no two rows of a task
-and kind share them.
+`student`, `challenger` and `usage` are flattened. `log_source` and `log_offset` say where the record came from: no two
+rows of a task and kind share them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from core.records import SCHEMA, Answerer, Exchange, Feedback, Kind, Reason, Record, StudentAnswer, Usage, kind_of
+from core.records import (
+    SCHEMA,
+    Answerer,
+    Comparison,
+    Exchange,
+    Feedback,
+    Kind,
+    Outcome,
+    Reason,
+    Record,
+    StudentAnswer,
+    Usage,
+    kind_of,
+)
 
 
 class Row(NamedTuple):
@@ -61,6 +74,8 @@ _EXCHANGE: Final[list[tuple[str, pa.DataType]]] = [
     ("total_ms", pa.float64()),
     ("upstream_ms", pa.float64()),
     ("error", pa.string()),
+    ("shadow_probability", pa.float64()),
+    ("shadow", pa.bool_()),
     ("schema", pa.int32()),
 ]
 
@@ -75,15 +90,38 @@ _FEEDBACK: Final[list[tuple[str, pa.DataType]]] = [
     ("schema", pa.int32()),
 ]
 
-_STUDENT_PREFIX: Final = "student_"
+_COMPARISON: Final[list[tuple[str, pa.DataType]]] = [
+    ("id", pa.string()),
+    ("task", pa.string()),
+    ("exchange", pa.string()),
+    ("at", _TIME),
+    ("compared_at", _TIME),
+    ("outcome", pa.string()),
+    ("probability", pa.float64()),
+    ("served_by", pa.string()),
+    ("teacher_label", pa.string()),
+    ("teacher_distribution", pa.binary()),
+    ("cluster", pa.string()),
+    ("text", pa.string()),
+    ("cost_usd", pa.float64()),
+    ("error", pa.string()),
+    ("schema", pa.int32()),
+]
+
+_PLAIN: Final = {Kind.EXCHANGE: _EXCHANGE, Kind.FEEDBACK: _FEEDBACK, Kind.COMPARISON: _COMPARISON}
+_ANSWERS: Final = {Kind.EXCHANGE: ("student",), Kind.FEEDBACK: (), Kind.COMPARISON: ("student", "challenger")}
+"""Fields that hold a student's answer; their columns begin with the field's name."""
+
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 def arrow_schema(kind: Kind) -> pa.Schema:
     """The columns of a kind; the file's metadata says which version of the records' schema they follow."""
-    fields = [*_FEEDBACK]
+    fields = [*_PLAIN[kind]]
+    for answer in _ANSWERS[kind]:
+        fields += [(f"{answer}_{name}", type_) for name, type_ in _STUDENT]
     if kind is Kind.EXCHANGE:
-        fields = [*_EXCHANGE, *((_STUDENT_PREFIX + name, type_) for name, type_ in _STUDENT), *_USAGE]
+        fields += _USAGE
     return pa.schema(fields + _ORIGIN, metadata={"tutelage.schema": str(SCHEMA), "tutelage.kind": kind.value})
 
 
@@ -112,21 +150,34 @@ def fits(row: Row) -> bool:
 
 def to_exchange(row: Mapping[str, Any]) -> Exchange:
     """The exchange of a row, as it was before it was archived (`at` to the microsecond)."""
-    values = {name: row[name] for name, _ in _EXCHANGE}
-    values["at"] = values["at"].timestamp()
+    values = _values(row, Kind.EXCHANGE)
     values["answered_by"] = Answerer(values["answered_by"])
     values["reason"] = Reason(values["reason"])
     values["usage"] = Usage(**{name: row[name] for name, _ in _USAGE})
-    if row[_STUDENT_PREFIX + "version"] is not None:
-        values["student"] = StudentAnswer(**{name: row[_STUDENT_PREFIX + name] for name, _ in _STUDENT})
     return Exchange(**values)
 
 
 def to_feedback(row: Mapping[str, Any]) -> Feedback:
     """The feedback of a row."""
-    values = {name: row[name] for name, _ in _FEEDBACK}
-    values["at"] = values["at"].timestamp()
-    return Feedback(**values)
+    return Feedback(**_values(row, Kind.FEEDBACK))
+
+
+def to_comparison(row: Mapping[str, Any]) -> Comparison:
+    """The comparison of a row (times to the microsecond)."""
+    values = _values(row, Kind.COMPARISON)
+    values["outcome"] = Outcome(values["outcome"])
+    values["served_by"] = Answerer(values["served_by"])
+    return Comparison(**values)
+
+
+def _values(row: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """A row's values by field. What is null is left to the field's default: an older file may lack the column."""
+    values = {name: row[name] for name, _ in _PLAIN[kind] if row[name] is not None}
+    values |= {name: value.timestamp() for name, value in values.items() if isinstance(value, datetime)}
+    for answer in _ANSWERS[kind]:
+        if row[f"{answer}_version"] is not None:
+            values[answer] = StudentAnswer(**{name: row[f"{answer}_{name}"] for name, _ in _STUDENT})
+    return values
 
 
 _Reader = Callable[[Row], Any]
@@ -135,16 +186,20 @@ _Reader = Callable[[Row], Any]
 def _readers(kind: Kind) -> dict[str, _Reader]:
     """For each column, what takes its value out of a row."""
     readers: dict[str, _Reader] = {"log_source": lambda row: row.source, "log_offset": lambda row: row.offset}
-    readers |= {name: _plain(name) for name, _ in (_EXCHANGE if kind is Kind.EXCHANGE else _FEEDBACK)}
-    readers["at"] = lambda row: utc(row.record.at)
+    readers |= {name: _time(name) if type_ is _TIME else _plain(name) for name, type_ in _PLAIN[kind]}
+    for answer in _ANSWERS[kind]:
+        readers |= {f"{answer}_{name}": _nested(answer, name) for name, _ in _STUDENT}
     if kind is Kind.EXCHANGE:
-        readers |= {_STUDENT_PREFIX + name: _nested("student", name) for name, _ in _STUDENT}
         readers |= {name: _nested("usage", name) for name, _ in _USAGE}
     return readers
 
 
 def _plain(name: str) -> _Reader:
     return lambda row: getattr(row.record, name)
+
+
+def _time(name: str) -> _Reader:
+    return lambda row: utc(getattr(row.record, name))
 
 
 def _nested(outer: str, name: str) -> _Reader:

@@ -97,12 +97,14 @@ class Archive:
 
     def exchanges(self, task: str, since: float | None = None, limit: int | None = None) -> pa.Table:
         """Exchanges from `since` (seconds since the epoch) on, ordered by time; with `limit`, the newest ones."""
-        sql = """
-            SELECT * FROM (SELECT * FROM records WHERE "at" >= ? ORDER BY "at" DESC, id DESC LIMIT ?)
-            ORDER BY "at", id
+        return self._newest(task, Kind.EXCHANGE, since, limit)
+
+    def comparisons(self, task: str, since: float | None = None, limit: int | None = None) -> pa.Table:
+        """The same for comparisons, by the time of their exchanges.
+
+        A comparison may be there twice under two ids, where a shadow worker was killed: the exchange's id tells.
         """
-        start = utc(since or 0)
-        return self.query(sql, task, parameters=[start, limit], since=since)
+        return self._newest(task, Kind.COMPARISON, since, limit)
 
     def find(self, identifier: str, task: str | None = None) -> Exchange | None:
         """The exchange with this id, or whose upstream called its completion so; None where there is none.
@@ -159,6 +161,13 @@ class Archive:
         leftovers = sorted({*gone, *(path for path in there if path not in known)})
         self._remove(leftovers)
         return len(leftovers)
+
+    def _newest(self, task: str, kind: Kind, since: float | None, limit: int | None) -> pa.Table:
+        sql = """
+            SELECT * FROM (SELECT * FROM records WHERE "at" >= ? ORDER BY "at" DESC, id DESC LIMIT ?)
+            ORDER BY "at", id
+        """
+        return self.query(sql, task, kind, parameters=[utc(since or 0), limit], since=since)
 
     def _write_file(self, task: str, kind: Kind, day: str, table: pa.Table) -> ArchiveFile:
         created = time.time()

@@ -3,7 +3,26 @@
 Trust, the audit trail, and the index of the archive: in SQLite by default, in PostgreSQL in production.
 """
 
+from core.ledger.alarms import Alarm, Alarms, AlarmState, Severity
 from core.ledger.archive_index import ArchiveFile, ArchiveIndex, Move
+from core.ledger.runs import Run, Runs, RunState
+from core.ledger.snapshots import Snapshot, Snapshots
 from core.ledger.store import AuditEntry, Ledger, Trust
 
-__all__ = ["ArchiveFile", "ArchiveIndex", "AuditEntry", "Ledger", "Move", "Trust"]
+__all__ = [
+    "Alarm",
+    "AlarmState",
+    "Alarms",
+    "ArchiveFile",
+    "ArchiveIndex",
+    "AuditEntry",
+    "Ledger",
+    "Move",
+    "Run",
+    "RunState",
+    "Runs",
+    "Severity",
+    "Snapshot",
+    "Snapshots",
+    "Trust",
+]

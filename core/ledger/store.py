@@ -17,7 +17,10 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, Prog
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
 from core.errors import SettingsError, StartupError, StateError
+from core.ledger.alarms import Alarms
 from core.ledger.archive_index import ArchiveIndex
+from core.ledger.runs import Runs
+from core.ledger.snapshots import Snapshots
 from core.ledger.tables import SCHEMA, audit, meta, metadata, trust
 
 _BUSY_SECONDS = 10.0
@@ -63,6 +66,12 @@ class Ledger:
         self._engine = _connect(url)
         self.archive_index = ArchiveIndex(self._engine)
         """The archive's part."""
+        self.alarms = Alarms(self._engine)
+        """The alarms."""
+        self.snapshots = Snapshots(self._engine)
+        """The states of those that read the journal."""
+        self.runs = Runs(self._engine)
+        """The retrainings."""
 
     def migrate(self) -> None:
         """Create what is missing; several processes may do it at once.

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 SCHEMA: Final = 1
 
@@ -68,4 +81,75 @@ audit: Final = Table(
     Column("version", String(64), nullable=False),
     Column("detail", Text, nullable=False),  # JSON
     Index("audit_by_task", "task", "id"),
+)
+
+_RUNNING: Final = text("state = 'running'")
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("task", String(64), nullable=False),
+    Column("alarm", String(64), nullable=False),  # empty: a person asked for it
+    Column("state", String(16), nullable=False),
+    Column("step", String(32), nullable=False),  # the one that is under way, or comes next
+    Column("candidate", String(64), nullable=False),
+    Column("champion", String(64), nullable=False),
+    Column("started", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("report", String(1024), nullable=False),
+    Column("record", Text, nullable=False),  # JSON: what each finished step found
+    Column("owner", String(256), nullable=False),  # the trainer that works on it; empty: nobody
+    Column("heartbeat", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),  # of the step under way
+    Index("runs_by_task", "task", "started"),
+    # One run per task at a time, whoever asks: the database itself refuses a second.
+    Index("runs_one_running", "task", unique=True, sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+)
+
+_UNRESOLVED: Final = text("state != 'resolved'")
+
+alarms: Final = Table(
+    "alarms",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("task", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("signal", String(64), nullable=False),
+    Column("cause", String(128), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("opened", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    Column("resolved", Double),
+    Column("cooldown", Double, nullable=False),  # until then the cause opens no other
+    Column("retrain", Boolean, nullable=False),
+    Column("labels", Text, nullable=False),  # JSON
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("first_exchange", String(64), nullable=False),
+    Column("note", Text, nullable=False),
+    Index("alarms_by_task", "task", "opened"),
+    # One open alarm a cause: the database itself refuses a second.
+    Index(
+        "alarms_one_open",
+        "task",
+        "version",
+        "cause",
+        unique=True,
+        sqlite_where=_UNRESOLVED,
+        postgresql_where=_UNRESOLVED,
+    ),
+)
+
+snapshots: Final = Table(
+    "snapshots",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("position", Text, nullable=False),  # JSON
+    Column("state", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
 )

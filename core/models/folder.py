@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +30,11 @@ _REQUIRED: Final = ("config.json", CARD_FILE)
 __all__ = ["CARD_SCHEMA", "Card", "Student", "load_student", "read_card", "verify_folder", "write_folder"]
 
 
-def write_folder(folder: Path, model: Classifier, card: Card) -> Path:
+def write_folder(folder: Path, model: Classifier, card: Card, extras: Mapping[str, bytes] | None = None) -> Path:
     """Write `model` and its card as `folder`, in place of what stood there; return `folder`.
 
-    Raises ModelFolderError where the card is not of this model or the disk refuses.
+    `extras` are further files, by name, that travel with the student. Raises ModelFolderError where the card is not of
+    this model or the disk refuses.
     """
     if card.architecture != model.architecture or tuple(card.labels) != model.labels:
         raise ModelFolderError("the card does not describe this model: its architecture or its labels differ")
@@ -43,6 +45,8 @@ def write_folder(folder: Path, model: Classifier, card: Card) -> Path:
             model.save(beside)
             (beside / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
             (beside / "README.md").write_text(render_readme(card), encoding="utf-8")
+            for name, data in (extras or {}).items():
+                (beside / name).write_bytes(data)
             (beside / SUMS_FILE).write_text(_sums(beside), encoding="utf-8")
             _make_readable(beside)
             install_folder(beside, folder)

@@ -14,8 +14,10 @@ from core.settings.sections import (
     GatewaySettings,
     LedgerSettings,
     LogSettings,
+    MonitorSettings,
     RedisSettings,
     RegistrySettings,
+    ShadowRoleSettings,
     StudentSettings,
     TaskSettings,
 )
@@ -48,6 +50,10 @@ class Settings(BaseSettings):
     """The local log."""
     student: StudentSettings = StudentSettings()
     """The student server."""
+    shadow: ShadowRoleSettings = ShadowRoleSettings()
+    """The shadow worker."""
+    monitor: MonitorSettings = MonitorSettings()
+    """The monitor."""
     redis: RedisSettings = RedisSettings()
     """The journal."""
     archive: ArchiveSettings = ArchiveSettings()
@@ -87,6 +93,16 @@ class Settings(BaseSettings):
     def log_folder(self) -> Path:
         """Where the gateway's workers keep their logs."""
         return self.state / "log"
+
+    @property
+    def shadow_log_folder(self) -> Path:
+        """Where the shadow workers keep theirs."""
+        return self.state / "shadow-log"
+
+    @property
+    def sampling_key(self) -> Path:
+        """The secret that decides which exchanges are sampled."""
+        return self.state / "gateway" / "sampling.key"
 
     @property
     def students_folder(self) -> Path:

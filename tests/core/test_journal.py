@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from redis.exceptions import ResponseError
 
 from core.journal import START, Journal, archived_field, stream_name, stream_of, stream_parts
 from core.records import Answerer, Exchange, Feedback, Kind, Reason, encode
@@ -102,3 +105,74 @@ async def test_an_emptied_redis_is_another_incarnation(journal, redis_url):
     assert await journal.incarnation() == first
     await journal._redis.flushall()
     assert await journal.incarnation() != first
+
+
+async def ship(journal, number: int) -> None:
+    await journal.ship("log_a", number - 1 or None, number, {STREAM: [(number, b"x")]})
+
+
+async def test_each_entry_is_given_to_one_of_a_group(journal):
+    for number in (1, 2, 3):
+        await ship(journal, number)
+    one, two = journal.group(STREAM, "shadow", "one"), journal.group(STREAM, "shadow", "two")
+    await one.join()
+    await two.join()
+    first, second = await one.read(count=2), await two.read(block_ms=1)
+    assert [entry.end for entry in first + second] == [1, 2, 3]
+    assert await one.read(block_ms=1) == []
+    assert await one.pending() == 3
+    await one.acknowledge([entry.id for entry in first + second])
+    await one.acknowledge([])
+    assert await one.pending() == 0
+
+
+async def test_what_a_dead_consumer_was_given_is_claimed_and_a_living_ones_is_not(journal):
+    dead, living, other = (journal.group(STREAM, "shadow", name) for name in ("dead", "living", "other"))
+    await dead.join()
+    for number in (1, 2):
+        await ship(journal, number)
+    lost = await dead.read(count=1)
+    kept = await living.read(count=1)
+    assert await other.claim(60_000) == ([], 0)
+    await asyncio.sleep(0.15)
+    await living.keep([entry.id for entry in kept])
+    assert await other.claim(100) == (lost, 0)
+    await living.keep([])
+
+
+async def test_what_was_trimmed_before_it_was_done_is_counted_and_let_go(journal):
+    dead, other = journal.group(STREAM, "shadow", "dead"), journal.group(STREAM, "shadow", "other")
+    await dead.join()
+    for number in (1, 2):
+        await ship(journal, number)
+    entries = await dead.read()
+    await journal.trim(STREAM, entries[1].id)
+    assert await other.claim(0) == (entries[1:], 1)
+    assert await other.pending() == 1
+
+
+async def test_who_leaves_a_group_leaves_nothing_undone(journal):
+    busy, idle, gone, other = (journal.group(STREAM, "shadow", name) for name in ("busy", "idle", "gone", "other"))
+    await busy.join()
+    for number, group in enumerate((busy, idle, gone), 1):
+        await ship(journal, number)
+        (entry,) = await group.read()
+        if group is not busy:
+            await group.acknowledge([entry.id])
+    await busy.leave(60_000)
+    await idle.leave(60_000)
+    assert await _consumers(journal) == {b"busy", b"gone"}
+    await other.leave(0)
+    assert await _consumers(journal) == {b"busy"}
+
+
+async def test_an_emptied_redis_has_no_group(journal):
+    group = journal.group(STREAM, "shadow", "one")
+    await group.join()
+    await journal._redis.flushall()
+    with pytest.raises(ResponseError, match="NOGROUP"):
+        await group.read(block_ms=1)
+
+
+async def _consumers(journal) -> set[bytes]:
+    return {consumer["name"] for consumer in await journal._redis.xinfo_consumers(STREAM, "shadow")}

@@ -51,6 +51,9 @@ class Teacher:
     async def _plain(self, request, receive, send) -> None:
         if self.behaviour == "error":
             await _json(send, 429, {"error": {"message": "too fast", "type": "rate_limit_error", "code": 429}})
+        elif self.behaviour == "no_credit":
+            error = {"message": "you are out of credit", "type": "insufficient_quota", "code": "insufficient_quota"}
+            await _json(send, 429, {"error": error})
         elif self.behaviour == "rubbish":
             await _json(send, 200, ["this", "is", "no", "completion"])
         elif self.behaviour == "hang":

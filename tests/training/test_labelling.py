@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from core.budget import worst_case
 from core.errors import BudgetExceededError, DataError, PermissionDeniedError, TeacherError
 from core.labels import LabelSet
 from core.prices import Price
@@ -12,7 +13,6 @@ from core.settings import TeacherSettings
 from tests.support.labelling_teacher import CUES, LabellingTeacher
 from tests.support.processes import asgi_server
 from training.answers import AnswerCache, answer_key
-from training.budget import worst_case
 from training.labelling import estimate, label
 
 LABELS = LabelSet(CUES)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.splits import Fractions, cluster_key, split
+from core.clusters import cluster_key
+from training.splits import Fractions, split
 
 TEXTS = [f"message {chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)} about parcels" for i in range(3000)]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from core.clusters import cluster_key
 from core.errors import DataError
 from training.files import Row, read_columns, read_rows
-from training.splits import cluster_key
 
 THIN: Final = 10
 """A class with fewer examples than this is called thin."""

@@ -22,7 +22,7 @@ def gateway(config: _Config = None) -> None:
 
       tutelage gateway --config tutelage.yaml
     """
-    _become("router.serve", config)
+    become("router.serve", config)
 
 
 def student(config: _Config = None) -> None:
@@ -32,7 +32,7 @@ def student(config: _Config = None) -> None:
 
       tutelage student --config tutelage.yaml
     """
-    _become("server.serve", config)
+    become("server.serve", config)
 
 
 def archiver(config: _Config = None) -> None:
@@ -42,10 +42,10 @@ def archiver(config: _Config = None) -> None:
 
       tutelage archiver --config tutelage.yaml
     """
-    _become("tutelage.archiver", config)
+    become("tutelage.archiver", config)
 
 
-def _become(module: str, config: Path | None) -> None:
+def become(module: str, config: Path | None) -> None:
     """Replace this process by the role's, so that signals reach it, and so that only its own imports are paid for."""
     command = python(module, "--config", str(find_config(config).resolve()))
     os.execv(sys.executable, command)  # noqa: S606  # no shell wanted

@@ -1,4 +1,4 @@
-"""The calls of a labelling: one text, one answer, however often the teacher has to be asked for it."""
+"""Asking a teacher for the label of a text, however often that takes: for labelling, and for shadows."""
 
 from __future__ import annotations
 
@@ -6,29 +6,44 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from core import wire
-from core.errors import TeacherError
+from core.budget import Budget, most_completion_tokens, worst_case
+from core.errors import BudgetExceededError, TeacherError, TeacherTimeoutError, UnreadableAnswerError
 from core.labels import LabelSet
 from core.prices import Price
 from core.settings import TeacherSettings
 from core.teacher import TeacherAnswer, label_request, read_answer
-from training.budget import Budget, most_completion_tokens, worst_case
 
 Sleep = Callable[[float], Awaitable[None]]
 
-_ATTEMPTS: Final = 6
+ATTEMPTS: Final = 6
+"""How often a text is tried, unless the caller says otherwise."""
+
 _FIRST_PAUSE: Final = 0.5  # seconds; doubles with every attempt
 _LONGEST_PAUSE: Final = 30.0
 _LONGEST_RETRY_AFTER: Final = 120.0
 _RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _NO_LOGPROBS: Final = frozenset({400, 422})
+_NO_CREDIT: Final = "insufficient_quota"
+"""OpenAI's code beside status 429 where waiting does not help."""
+
+
+class Gate(Protocol):
+    """What holds all calls to a teacher back while it is overloaded."""
+
+    async def passed(self) -> None:
+        """Return when the next call may be made."""
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody pass for so long: the teacher has refused for want of quota."""
 
 
 def open_client(teacher: TeacherSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
@@ -59,6 +74,18 @@ def open_client(teacher: TeacherSettings, transport: httpx.AsyncBaseTransport | 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why a try failed that another may follow."""
+
+    text: str
+    late: bool = False
+    """The teacher took too long."""
+    overloaded: bool = False
+    wanted: float | None = None
+    """Seconds that the teacher asks to wait."""
+
+
 class Asker:
     """Asks one teacher, within one budget."""
 
@@ -70,54 +97,78 @@ class Asker:
         price: Price,
         budget: Budget,
         sleep: Sleep = asyncio.sleep,
+        *,
+        attempts: int = ATTEMPTS,
+        gate: Gate | None = None,
     ) -> None:
+        """`attempts`: how often a text is tried; `gate`: what calls wait at, and what a 429 closes."""
         self._client = client
         self._labels = labels
         self._teacher = teacher
         self._price = price
         self._budget = budget
         self._sleep = sleep
+        self._attempts = attempts
+        self._gate = gate
         self._answer_tokens = most_completion_tokens(labels, teacher)
         self._logprobs = True
         self.unreadable_sample = ""
         """The beginning of an answer that was no label."""
 
-    async def ask(self, text: str) -> TeacherAnswer:
+    async def ask(self, text: str, messages: Sequence[tuple[str, str]] | None = None) -> TeacherAnswer:
         """Return the teacher's answer; its label is None where it cannot be read as one.
 
+        `messages` are the `(role, content)` pairs around the text, where a client sends more than the text alone.
+
         Overload, failures of the server and of the network are tried again, with growing pauses or the one that the
-        teacher asks for. Raises TeacherError where it refuses or keeps failing, BudgetExceededError where the next call
-        could exceed the budget.
+        teacher asks for. Raises TeacherError where it refuses or keeps failing (TeacherTimeoutError where time was what
+        it lacked), UnreadableAnswerError where it answers with something else than a completion, BudgetExceededError
+        where the next call could exceed the budget or the account has no credit left.
         """
-        trouble = ""
-        for attempt in range(1, _ATTEMPTS + 1):
-            wanted: float | None = None
-            logprobs = self._logprobs  # another call may find out meanwhile that there are none
-            try:
-                response = await self._send(text, logprobs=logprobs)
-            except httpx.TransportError as error:
-                trouble = f"{type(error).__name__} {error}".strip()
-            else:
-                if response.status_code == httpx.codes.OK:
-                    return self._read(response)
-                trouble = f"{response.status_code} {_reason(response)}".strip()
-                if logprobs and response.status_code in _NO_LOGPROBS and "logprob" in response.text:
-                    self._logprobs = False  # this endpoint offers none: its answers are votes from now on
-                    continue
-                if response.status_code not in _RETRIED:
-                    raise TeacherError(
-                        f"the teacher at {self._teacher.base_url} refused: {trouble}{self._hint(response)}"
-                    )
-                wanted = _retry_after(response)
-            if attempt < _ATTEMPTS:
-                await self._sleep(_pause(attempt) if wanted is None else wanted)
-        raise TeacherError(
-            f"the teacher at {self._teacher.base_url} failed {_ATTEMPTS} times in a row: {trouble}; "
+        trouble = _Trouble("")
+        for attempt in range(1, self._attempts + 1):
+            if self._gate is not None:
+                await self._gate.passed()
+            found = await self._try(text, messages)
+            if isinstance(found, TeacherAnswer):
+                return found
+            trouble = found
+            pause = _pause(attempt) if trouble.wanted is None else trouble.wanted
+            if self._gate is not None and trouble.overloaded:
+                self._gate.hold(pause)
+            if attempt < self._attempts:
+                await self._sleep(pause)
+        failure = TeacherTimeoutError if trouble.late else TeacherError
+        raise failure(
+            f"the teacher at {self._teacher.base_url} failed {self._attempts} times in a row: {trouble.text}; "
             "what it answered is kept: go on when it is well again"
         )
 
-    async def _send(self, text: str, *, logprobs: bool) -> httpx.Response:
-        body = label_request(text, self._labels, self._teacher, logprobs=logprobs)
+    async def _try(self, text: str, messages: Sequence[tuple[str, str]] | None) -> TeacherAnswer | _Trouble:
+        """Ask once, or twice where it turns out that there are no log-probabilities to be had."""
+        logprobs = self._logprobs  # another call may find out meanwhile that there are none
+        try:
+            response = await self._send(text, messages, logprobs=logprobs)
+            if logprobs and response.status_code in _NO_LOGPROBS and "logprob" in response.text:
+                self._logprobs = False  # this endpoint offers none: its answers are votes from now on
+                response = await self._send(text, messages, logprobs=False)
+        except httpx.TransportError as error:
+            late = isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout)
+            return _Trouble(f"{type(error).__name__} {error}".strip(), late=late)
+        if response.status_code == httpx.codes.OK:
+            return self._read(response)
+        trouble = f"{response.status_code} {_reason(response)}".strip()
+        overloaded = response.status_code == httpx.codes.TOO_MANY_REQUESTS
+        if overloaded and _NO_CREDIT in response.text:
+            raise BudgetExceededError(
+                f"the account at {self._teacher.base_url} has no credit left: {trouble}; top it up there"
+            )
+        if response.status_code not in _RETRIED:
+            raise TeacherError(f"the teacher at {self._teacher.base_url} refused: {trouble}{self._hint(response)}")
+        return _Trouble(trouble, overloaded=overloaded, wanted=_retry_after(response))
+
+    async def _send(self, text: str, messages: Sequence[tuple[str, str]] | None, *, logprobs: bool) -> httpx.Response:
+        body = label_request(text, self._labels, self._teacher, logprobs=logprobs, messages=messages)
         body = wire.replace_model(body, self._teacher.model, max_completion_tokens=self._answer_tokens)
         worst = worst_case(body, self._answer_tokens, self._price)
         await self._budget.reserve(worst)
@@ -148,7 +199,7 @@ class Asker:
         try:
             completion = wire.decode_completion(response.content)
         except ValueError as error:
-            raise TeacherError(
+            raise UnreadableAnswerError(
                 f"{self._teacher.base_url} answered, but not with a chat completion ({error}); "
                 "check teacher.base_url, which ends in /v1 as for OpenAI's clients"
             ) from error

@@ -1,22 +1,10 @@
-"""The journal: Redis Streams between the gateway's logs and everything that reads what happened.
-
-    tutelage:<task>:<kind>   a stream; an entry holds a batch of records of one source
-    tutelage:streams         set of the streams' names
-    tutelage:shipped         hash: source -> offset up to which its log is in the streams
-    tutelage:archived        hash: <stream>|<source> -> offset up to which the archive holds it
-    tutelage:epoch           a random word, gone when Redis loses its data
-
-An entry and the source's position move together, in one script: so what Redis says of itself is true whatever it has
-lost, and no record is in the streams twice unless Redis forgot it in between. Needs Redis 6.2, and nothing newer.
-"""
+"""The streams, and the positions kept beside them."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self, cast
 
 import msgspec
@@ -24,8 +12,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from core.journal.entries import Entry, by_stream, result, text
+from core.journal.group import ConsumerGroup
 from core.locallog import Frame
-from core.records import Kind
 
 START: Final = "0-0"
 """Before every entry."""
@@ -34,9 +23,6 @@ _STREAMS: Final = "tutelage:streams"
 _SHIPPED: Final = "tutelage:shipped"
 _ARCHIVED: Final = "tutelage:archived"
 _EPOCH: Final = "tutelage:epoch"
-_TASK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_KINDS: Final = {"exchange": Kind.EXCHANGE, "feedback": Kind.FEEDBACK, "comparison": Kind.COMPARISON}
-
 # KEYS: shipped, streams, then the streams. ARGV: source, its position as the caller knows it, its new position, then
 # for each stream the last offset, the number of records, and the batch. Returns the position that holds afterwards.
 _SHIP: Final = """
@@ -50,63 +36,6 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return ARGV[3]
 """
-
-_batch_decoder = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
-
-
-class _Head(msgspec.Struct):
-    """What of a record decides its stream."""
-
-    type: str
-    task: str
-
-
-_head_decoder = msgspec.msgpack.Decoder(_Head)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A batch of records of one source, as it stands in a stream."""
-
-    id: str
-    source: str
-    end: int
-    """Offset behind the last record."""
-    count: int
-    batch: bytes
-
-    def frames(self) -> list[Frame]:
-        """The records, in the source's order, each with the offset behind it."""
-        return _batch_decoder.decode(self.batch)
-
-
-def stream_name(task: str, kind: Kind) -> str:
-    """The stream of a task and kind."""
-    return f"tutelage:{task}:{kind.value}"
-
-
-def stream_parts(stream: str) -> tuple[str, Kind]:
-    """Task and kind of a stream. Raises ValueError for a name that is none of ours."""
-    prefix, _, rest = stream.partition(":")
-    task, _, kind = rest.partition(":")
-    if prefix != "tutelage" or not _TASK.fullmatch(task) or kind not in tuple(Kind):
-        raise ValueError(f"{stream!r} is no stream of the journal")
-    return task, Kind(kind)
-
-
-def stream_of(record: bytes) -> str | None:
-    """The stream to which an encoded record belongs; None where it is no record of ours."""
-    try:
-        head = _head_decoder.decode(record)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    kind = _KINDS.get(head.type)
-    return stream_name(head.task, kind) if kind is not None and _TASK.fullmatch(head.task) else None
-
-
-def archived_field(stream: str, source: str) -> str:
-    """The field of `tutelage:archived` that holds a source's position in a stream."""
-    return f"{stream}|{source}"
 
 
 class Journal:
@@ -147,7 +76,7 @@ class Journal:
 
     async def forget(self, source: str) -> None:
         """Remove the position of a source whose log is gone."""
-        await _result(self._redis.hdel(_SHIPPED, source))
+        await result(self._redis.hdel(_SHIPPED, source))
 
     async def archived(self, fields: Sequence[str]) -> list[int | None]:
         """What the archive says that it holds, for fields made by `archived_field`."""
@@ -173,7 +102,7 @@ class Journal:
 
     async def streams(self) -> list[str]:
         """The streams that were ever written to, sorted."""
-        return sorted(_text(name) for name in await _result(self._redis.smembers(_STREAMS)))
+        return sorted(text(name) for name in await result(self._redis.smembers(_STREAMS)))
 
     async def read(
         self, stream: str, after_id: str = START, count: int = 16, block_ms: int | None = None
@@ -185,31 +114,34 @@ class Journal:
         self, after_ids: Mapping[str, str], count: int = 16, block_ms: int | None = None
     ) -> dict[str, list[Entry]]:
         """The same for several streams: up to `count` entries of each; streams without any are left out."""
-        found = await _result(self._redis.xread(cast("Any", dict(after_ids)), count=count, block=block_ms))
-        pairs: Iterable[Any] = found.items() if isinstance(found, dict) else found or ()
-        return {_text(stream): [_entry(*item) for item in _flat(items)] for stream, items in pairs}
+        found = await result(self._redis.xread(cast("Any", dict(after_ids)), count=count, block=block_ms))
+        return by_stream(found)
+
+    def group(self, stream: str, name: str, consumer: str) -> ConsumerGroup:
+        """A consumer group of a stream, as one consumer sees it."""
+        return ConsumerGroup(self._redis, stream, name, consumer)
 
     async def length(self, stream: str) -> int:
         """Entries in a stream."""
-        return int(await _result(self._redis.xlen(stream)))
+        return int(await result(self._redis.xlen(stream)))
 
     async def memory(self, stream: str) -> int:
         """About how many bytes a stream takes in Redis."""
-        return int(await _result(self._redis.memory_usage(stream)) or 0)
+        return int(await result(self._redis.memory_usage(stream)) or 0)
 
     async def first_id(self, stream: str) -> str | None:
         """Id of a stream's oldest entry."""
-        found = await _result(self._redis.xrange(stream, count=1))
-        return _text(found[0][0]) if found else None
+        found = await result(self._redis.xrange(stream, count=1))
+        return text(found[0][0]) if found else None
 
     async def trim(self, stream: str, min_id: str) -> int:
         """Remove entries older than `min_id`; returns how many went."""
-        return int(await _result(self._redis.xtrim(stream, minid=min_id, approximate=False)))
+        return int(await result(self._redis.xtrim(stream, minid=min_id, approximate=False)))
 
     async def _offsets(self, key: str, fields: Sequence[str]) -> list[int | None]:
         if not fields:
             return []
-        return [_offset(value) for value in await _result(self._redis.hmget(key, list(fields)))]
+        return [_offset(value) for value in await result(self._redis.hmget(key, list(fields)))]
 
 
 def is_cancelled() -> bool:
@@ -219,24 +151,6 @@ def is_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _result(answer: Any) -> Any:
-    """redis-py types one client for both its synchronous and asynchronous use; this one is asynchronous."""
-    return await answer
-
-
-def _flat(items: Any) -> Iterable[Any]:
-    """The entries of a stream; RESP3 wraps them in one more list."""
-    return items[0] if items and isinstance(items[0], list) else items
-
-
-def _entry(identifier: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    return Entry(_text(identifier), fields[b"s"].decode(), int(fields[b"o"]), int(fields[b"n"]), fields[b"b"])
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _offset(value: bytes | str | int | None) -> int | None:

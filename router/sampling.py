@@ -1,0 +1,176 @@
+"""Which of the student's answers the teacher is asked about as well: decided before anything can drop.
+
+An exchange is sampled with a probability that is fixed by what is known when it is answered: how sure the student is,
+and how much of the budget is left. The draw is a keyed hash of the id that the gateway has minted, so nobody outside
+can choose whether he is looked at. Both are recorded with the exchange, hence every later estimate can weigh it by one
+over its probability (Horvitz & Thompson 1952).
+
+Whoever is drawn stays drawn. A budget that runs low lowers the probability of the exchanges that come after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from core.errors import SettingsError, StartupError, StateError
+from core.prices import Price, price_of
+from core.settings import ShadowSettings, TaskSettings
+from core.teacher import label_request
+
+LOWEST_SCALE: Final = 1e-3
+"""However small the budget, the probability is never scaled further down: weights in the millions estimate nothing."""
+
+_KEY_BYTES: Final = 32
+_HOUR: Final = 3600.0
+_DAY: Final = 86400.0
+_SAVED: Final = 9.0
+_BYTES_PER_TOKEN: Final = 4
+_ANSWER_TOKENS: Final = 8
+
+Clock = Callable[[], float]
+
+
+class Sample(NamedTuple):
+    """The probability with which an exchange was sampled, and whether it was."""
+
+    probability: float
+    drawn: bool
+
+
+NOT_SAMPLED: Final = Sample(0.0, drawn=False)
+
+
+def probability(confidence: float, settings: ShadowSettings, min_confidence: float, scale: float = 1.0) -> float:
+    """The inclusion probability of an exchange that the student answered with `confidence`.
+
+    `settings.unsure` at `min_confidence` and below, `settings.floor` at 1, a straight line in between; all of it times
+    the budget's `scale`.
+    """
+    floor, unsure = settings.floor, max(settings.floor, settings.unsure)
+    room = 1.0 - min_confidence
+    doubt = min(max((1.0 - confidence) / room, 0.0), 1.0) if room > 0 else 0.0
+    return scale * (floor + (unsure - floor) * doubt)
+
+
+def keyed_uniform(identifier: str, secret: bytes) -> float:
+    """A number in [0, 1), uniform over secrets, that nobody can foretell without this one: 53 bits of keyed BLAKE2b."""
+    digest = hashlib.blake2b(identifier.encode(), key=secret, digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+
+
+def load_secret(path: Path) -> bytes:
+    """Read the sampling key, or create it, readable by its owner alone; several processes may do it at once.
+
+    Raises StartupError where it cannot be read or created, StateError where the file holds something else.
+    """
+    try:
+        if not path.exists():
+            _create_secret(path)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise StartupError(
+            f"{path}: the sampling key cannot be read or created ({error.strerror}); make the folder writable, or "
+            "choose another with `state`"
+        ) from error
+    if len(secret) != _KEY_BYTES:
+        raise StateError(f"{path}: is no sampling key; delete the file, and a new one is made at the next start")
+    return secret
+
+
+class Allowance:
+    """A budget that turns into a scale: 1 as long as there is plenty, then less in proportion to what is left.
+
+    A ninth of a period's amount can be saved up, and the rest flows in evenly: so whatever the traffic, at most
+    `amount` is expected to be spent in any period (but for LOWEST_SCALE). Under a steady load that is too high it
+    settles where as much is spent as flows in.
+    """
+
+    def __init__(self, amount: float, period: float, clock: Clock = time.monotonic) -> None:
+        """`amount` may be spent in `period` seconds."""
+        self._capacity = amount / _SAVED
+        self._rate = (amount - self._capacity) / period
+        self._left = self._capacity
+        self._clock = clock
+        self._seen = clock()
+
+    @property
+    def scale(self) -> float:
+        """What the next probability is to be multiplied by."""
+        now = self._clock()
+        self._left = min(self._left + (now - self._seen) * self._rate, self._capacity)
+        self._seen = now
+        return min(max(2 * self._left / self._capacity, LOWEST_SCALE), 1.0)
+
+    def spend(self, expected: float) -> None:
+        """Take away what an exchange is expected to cost, its probability considered.
+
+        What is expected, rather than what the draw came to: so one exchange's draw tells nothing of the next one's
+        probability, and all draws are independent.
+        """
+        self._left = max(self._left - expected, 0.0)
+
+
+class Sampler:
+    """Draws the exchanges of one task. For one event loop."""
+
+    def __init__(self, name: str, task: TaskSettings, secret: bytes, clock: Clock = time.monotonic) -> None:
+        """Raise SettingsError where dollars are to be counted and nobody knows the teacher's price."""
+        self._settings = task.shadow
+        self._min_confidence = task.trust.min_confidence
+        self._secret = secret
+        self._calls: Allowance | None = None
+        self._dollars: Allowance | None = None
+        if task.shadow.calls_per_hour is not None:
+            self._calls = Allowance(task.shadow.calls_per_hour, _HOUR, clock)
+        if task.shadow.dollars_per_day is not None:
+            self._dollars = Allowance(task.shadow.dollars_per_day, _DAY, clock)
+            self._price = _price(name, task)
+            self._around = len(label_request("", task.label_set(), task.teacher))
+
+    @property
+    def scale(self) -> float:
+        """What the budgets leave of every probability, in (0, 1]."""
+        return min((budget.scale for budget in (self._calls, self._dollars) if budget is not None), default=1.0)
+
+    def draw(self, identifier: str, confidence: float, text: str) -> Sample:
+        """Fix the probability of the exchange `identifier`, and draw it."""
+        chance = probability(confidence, self._settings, self._min_confidence, self.scale)
+        if self._calls is not None:
+            self._calls.spend(chance)
+        if self._dollars is not None:
+            tokens = (self._around + len(text.encode(errors="replace"))) // _BYTES_PER_TOKEN
+            self._dollars.spend(chance * self._price.cost(tokens, _ANSWER_TOKENS))
+        return Sample(chance, keyed_uniform(identifier, self._secret) < chance)
+
+
+def _price(name: str, task: TaskSettings) -> Price:
+    price = price_of(task.teacher)
+    if price is None:
+        raise SettingsError(
+            f"tasks.{name}.shadow.dollars_per_day cannot be kept, since nobody knows the price of "
+            f"{task.teacher.model!r}; set teacher.input_price and teacher.output_price (dollars a million tokens)"
+        )
+    return price
+
+
+def _create_secret(path: Path) -> None:
+    """Write the key beside its place, then link it there: it appears whole, and the first of several wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # somebody else was faster
+            os.link(draft, path)
+    finally:
+        draft.unlink()

@@ -1,0 +1,69 @@
+"""The shadow worker's own metrics. Label sets are closed: tasks from the settings, outcomes from the enumeration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from core.records import Comparison
+
+
+class ShadowMetrics:
+    """One set of metrics, with a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._comparisons = Counter(
+            "tutelage_shadow_comparisons",
+            "Comparisons written, by what came of asking the teacher.",
+            ("task", "outcome"),
+            registry=self._registry,
+        )
+        self._cost = Counter(
+            "tutelage_shadow_cost_dollars", "What shadow calls cost.", ("task",), registry=self._registry
+        )
+        self._challenged = Counter(
+            "tutelage_shadow_challenged",
+            "Comparisons that hold a challenger's answer too.",
+            ("task",),
+            registry=self._registry,
+        )
+        self.claimed = Counter(
+            "tutelage_shadow_claimed",
+            "Batches taken over from workers that were not heard of any more.",
+            ("task",),
+            registry=self._registry,
+        )
+        self.lost = Counter(
+            "tutelage_shadow_lost",
+            "Batches trimmed from the journal before any worker was done with them.",
+            ("task",),
+            registry=self._registry,
+        )
+        self.unreadable = Counter(
+            "tutelage_shadow_unreadable", "Records that could not be decoded.", ("task",), registry=self._registry
+        )
+        self.redis_up = Gauge("tutelage_shadow_redis_up", "1 while Redis answers.", ("task",), registry=self._registry)
+        self._under_way = Gauge(
+            "tutelage_shadow_under_way", "Comparisons being made or waiting.", ("task",), registry=self._registry
+        )
+        self._pauses = Gauge(
+            "tutelage_shadow_pauses", "Times that the teacher had no room.", ("task",), registry=self._registry
+        )
+
+    def comparison(self, record: Comparison) -> None:
+        """Count one comparison."""
+        self._comparisons.labels(record.task, record.outcome).inc()
+        self._cost.labels(record.task).inc(record.cost_usd)
+        if record.challenger is not None:
+            self._challenged.labels(record.task).inc()
+
+    def follow(self, task: str, under_way: Callable[[], float], pauses: Callable[[], float]) -> None:
+        """Show these at every scrape."""
+        self._under_way.labels(task).set_function(under_way)
+        self._pauses.labels(task).set_function(pauses)
+
+    def render(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self._registry)
