@@ -15,9 +15,11 @@ import structlog
 from core.ids import mint
 from core.ledger import Alarm, Ledger, Severity, Trust
 from core.settings import WatchSettings
+from monitoring.drift_windows import Score
 from monitoring.evidence import Evidence, describe, gather
 from monitoring.rules import Rules
 from monitoring.state import OpenAlarm, TaskState
+from monitoring.statistics.detector import Mark
 from monitoring.version import VersionState
 from monitoring.withdrawal import Withdrawal, plan, withdrawn_rows
 
@@ -27,7 +29,6 @@ DRIFT: Final = "input_drift"
 SIGNALS: Final = (STUDENT, CLASSES, DRIFT)
 
 _ACTOR: Final = "monitor"
-_REVIEW_EVERY: Final = 25  # comparisons, while an alarm is open
 _WINDOWS: Final = 2  # that must be called drift in a row, and calm in a row, for its alarm to open and to close
 _MINUTE: Final = 60.0
 
@@ -39,14 +40,10 @@ def is_due(state: TaskState, rules: Rules) -> bool:
     watched = state.watched
     if watched is None:
         return False
-    for cause in (STUDENT, CLASSES):
-        alarm = state.alarms.get(cause)
-        if alarm is not None:
-            if alarm.version != state.champion or watched.number - alarm.reviewed >= _REVIEW_EVERY:
-                return True
-        elif _tripped(watched, cause, rules):
-            return True
-    return any(label in state.watched.class_detectors for label in _tripped_classes(watched, rules))
+    known = state.alarms.values()
+    if any(alarm.version != state.champion or alarm.is_due(watched.number) for alarm in known):
+        return True
+    return (STUDENT not in state.alarms and _tripped(watched, STUDENT, rules)) or _tripped(watched, CLASSES, rules)
 
 
 class Reviewer:
@@ -57,6 +54,8 @@ class Reviewer:
         self._ledger = ledger
         self._rules = rules
         self._watch = watch
+        self.open: dict[str, Severity] = {}
+        """Severity of the champion's open alarms, by cause, as of the last review."""
 
     def review(self, state: TaskState, now: float) -> None:
         """Open, update and close alarms, and withdraw trust. `now`: seconds since the epoch.
@@ -70,6 +69,7 @@ class Reviewer:
         for cause in (STUDENT, CLASSES):
             self._review_agreement(state, watched, cause, standing.get(cause), now)
         self._review_drift(state, standing.get(DRIFT), now)
+        self.open = {alarm.cause: alarm.severity for alarm in self._ledger.alarms.open(self._task)}
 
     def _meet_ledger(self, state: TaskState, watched: VersionState, now: float) -> dict[str, Alarm]:
         """The champion's open alarms by cause. Those of other versions are closed; those closed by others forgotten."""
@@ -89,36 +89,37 @@ class Reviewer:
     def _review_agreement(
         self, state: TaskState, watched: VersionState, cause: str, standing: Alarm | None, now: float
     ) -> None:
-        tripped = _tripped(watched, cause, self._rules)
-        known = state.alarms.get(cause)
-        if standing is None:
-            if not tripped or now < self._ledger.alarms.cooldown(self._task, state.champion, cause):
+        known, tripped = state.alarms.get(cause), _tripped(watched, cause, self._rules)
+        if known is None and not tripped:
+            return
+        if standing is None and now < self._ledger.alarms.cooldown(self._task, state.champion, cause):
+            return
+        if standing is not None and known is not None:
+            if self._has_recovered(watched, cause, known):
+                self._ledger.alarms.resolve(standing.id, "agreement is back above its baseline", now)
+                _log.info("alarm_recovered", task=self._task, alarm=standing.id, cause=cause)
+                del state.alarms[cause]
+                _restart(watched, cause)
                 return
-        elif known is not None and self._has_recovered(watched, cause, known):
-            self._ledger.alarms.resolve(standing.id, "agreement is back above its baseline", now)
-            _log.info("alarm_recovered", task=self._task, alarm=standing.id, cause=cause)
-            del state.alarms[cause]
-            _restart(watched, cause)
-            return
-        elif known is not None and not _is_stale(watched, known) and not (cause == CLASSES and tripped):
-            return
-        change = known.change if known is not None else _change(watched, cause, tripped)
-        evidence = gather(watched, change, self._rules)
-        self._act(state, watched, cause, tripped, evidence, standing, now)
+            if not known.is_due(watched.number) and not (cause == CLASSES and tripped):
+                return
+        surely = frozenset(_tripped_classes(watched, self._rules)) if cause == CLASSES else frozenset()
+        change = known.change if known is not None else _change(watched, cause, surely)
+        evidence = gather(watched, change, self._rules, known.looks + 1 if known is not None else 1)
+        self._act(state, watched, cause, surely, evidence, standing, now)
 
     def _act(
         self,
         state: TaskState,
         watched: VersionState,
         cause: str,
-        tripped: tuple[str, ...],
+        surely: frozenset[str],
         evidence: Evidence,
         standing: Alarm | None,
         now: float,
     ) -> None:
         """Write the alarm down and withdraw trust, in this order: what was withdrawn can be read in the alarm."""
         trust = self._ledger.trust(self._task, state.champion)
-        surely = frozenset(tripped) if cause == CLASSES else frozenset()
         gone = frozenset(label for label, row in trust.items() if not row.trusted)
         withdrawal = plan(
             evidence,
@@ -133,13 +134,15 @@ class Reviewer:
         reference = watched.baseline.overall if cause == STUDENT else self._rules.min_agreement
         before = standing.evidence if standing is not None else {}
         told = describe(watched, evidence, self._rules, reference) | _action(withdrawal, trust, before)
-        labels = tuple(dict.fromkeys((*(standing.labels if standing else ()), *tripped, *evidence.named)))
+        labels = tuple(dict.fromkeys((*(standing.labels if standing else ()), *sorted(surely), *evidence.named)))
         severity = Severity.CRITICAL if withdrawal.kept or self._watch.withdraw == "none" else Severity.WARNING
         alarm = self._write(cause, state.champion, labels, severity, told, evidence, standing, now)
         self._withdraw(state.champion, trust, withdrawal, evidence, alarm, now)
         known = state.alarms.get(cause)
-        raised = known.raised if known is not None else watched.number
-        state.alarms[cause] = OpenAlarm(alarm.id, state.champion, evidence.change, raised, watched.number)
+        raised, looks = (known.raised, known.looks) if known is not None else (watched.number, 0)
+        state.alarms[cause] = OpenAlarm(
+            alarm.id, state.champion, evidence.change, raised, reviewed=watched.number, looks=looks + 1
+        )
         for label in surely:
             watched.class_detectors[label].restart()
 
@@ -243,26 +246,21 @@ class Reviewer:
             self._ledger.alarms.resolve(standing.id, "the last windows look like the reference again", now)
 
 
-def _tripped(watched: VersionState, cause: str, rules: Rules) -> tuple[str, ...]:
-    """What tripped: the classes for `CLASSES`, one word for `STUDENT`; empty where nothing did."""
+def _tripped(watched: VersionState, cause: str, rules: Rules) -> bool:
     if cause == STUDENT:
-        return ("",) if watched.detector.value >= rules.limit else ()
-    return _tripped_classes(watched, rules)
+        return watched.detector.value >= rules.limit
+    return bool(_tripped_classes(watched, rules))
 
 
-def _tripped_classes(watched: VersionState, rules: Rules) -> tuple[str, ...]:
-    return tuple(label for label, detector in watched.class_detectors.items() if detector.value >= rules.limit)
+def _tripped_classes(watched: VersionState, rules: Rules) -> list[str]:
+    return [label for label, detector in watched.class_detectors.items() if detector.value >= rules.limit]
 
 
-def _change(watched: VersionState, cause: str, tripped: tuple[str, ...]) -> Any:
+def _change(watched: VersionState, cause: str, surely: frozenset[str]) -> Mark | None:
     if cause == STUDENT:
         return watched.detector.change
-    marks = [mark for label in tripped if (mark := watched.class_detectors[label].change) is not None]
+    marks = [mark for label in surely if (mark := watched.class_detectors[label].change) is not None]
     return min(marks, key=lambda mark: mark.number, default=None)
-
-
-def _is_stale(watched: VersionState, known: OpenAlarm) -> bool:
-    return watched.number - known.reviewed >= _REVIEW_EVERY
 
 
 def _restart(watched: VersionState, cause: str) -> None:
@@ -302,7 +300,7 @@ def _brief(told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _signal(score: Any) -> dict[str, Any]:
+def _signal(score: Score) -> dict[str, Any]:
     return {
         "signal": score.signal,
         "score": round(score.score, 4),

@@ -70,7 +70,10 @@ def _label_nulls(
     together = np.bincount(codes)
     now = rng.multivariate_hypergeometric(together, len(window), size=PERMUTATIONS, method="marginals")
     pairs = [(together - counts, counts) for counts in now]
-    measures: dict[str, Callable[[_Counts, _Counts], float]] = {"label_psi": psi, "label_jensen_shannon": jensen_shannon}
+    measures: dict[str, Callable[[_Counts, _Counts], float]] = {
+        "label_psi": psi,
+        "label_jensen_shannon": jensen_shannon,
+    }
     return {name: np.array([measure(a, b) for a, b in pairs]) for name, measure in measures.items()}
 
 

@@ -13,12 +13,6 @@ class Features(msgspec.Struct, frozen=True, array_like=True):
     length: int | None
 
 
-class Window(msgspec.Struct):
-    """Consecutive exchanges."""
-
-    rows: list[Features] = []
-
-
 class Score(msgspec.Struct, frozen=True):
     """A signal of a window, beside the threshold that belongs to windows and references of these sizes."""
 
@@ -61,8 +55,8 @@ class DriftWindows(msgspec.Struct):
             self.full, self.current = self.current, []
 
     def note(self, scores: list[Score], alpha: float) -> None:
-        """Take what came of the full window. It is drift where any signal is, at `alpha` over all of them."""
-        self.full, self.scores = [], scores
+        """Take what came of a window. It is drift where any signal is, at `alpha` over all of them."""
+        self.scores = scores
         if any(score.p_value <= alpha / len(scores) for score in scores):
             self.drifted, self.calm = self.drifted + 1, 0
         else:

@@ -1,11 +1,13 @@
 """What an alarm rests on: since when, how much, and which classes lost. Pure; all of it is for the ledger and a person.
 
-Judged are the answers that clients received, since trust is about those: what the student was unsure of went to the
-teacher anyway.
+Judged class by class are the answers that are sure enough to be given, since trust is about those: what the student is
+unsure of goes to the teacher anyway. Whether they were given makes no difference to what they are worth, so a class
+that has lost its trust is still judged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +22,9 @@ from monitoring.version import VersionState
 
 _EXAMPLES: Final = 5
 _FEWEST: Final = 3  # comparisons of a class before anything is said of it by name
+_ALL_LOOKS: Final = math.pi**2 / 6  # sum of 1/look²
+_CAUTION: Final = 20.0
+"""Comparisons by which agreement since the change is drawn to what it was: where it lies was chosen for being bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,8 @@ class Evidence:
 
     change: Mark | None
     student: WeightedMean = field(default_factory=WeightedMean)
-    """All comparisons since the change; `given`: those that clients received from the student."""
-    given: WeightedMean = field(default_factory=WeightedMean)
+    """All comparisons since the change; `sure`: those in which the student was sure enough to answer."""
+    sure: WeightedMean = field(default_factory=WeightedMean)
     classes: tuple[ClassEvidence, ...] = ()
 
     @property
@@ -54,31 +59,35 @@ class Evidence:
         return tuple(row.label for row in sorted(self.classes, key=lambda row: row.p_value) if row.named)
 
 
-def gather(state: VersionState, change: Mark | None, rules: Rules) -> Evidence:
-    """The evidence since `change`; since the trail begins, where that is later or there is no mark."""
-    student, given = WeightedMean(), WeightedMean()
+def gather(state: VersionState, change: Mark | None, rules: Rules, look: int = 1) -> Evidence:
+    """The evidence since `change`; since the trail begins, where that is later or there is no mark.
+
+    `look` counts how often one has looked since this change, from 1: the false discovery rate is divided over the looks
+    as 1/look², so that all of them together hold it.
+    """
+    student, sure = WeightedMean(), WeightedMean()
     since: dict[str, WeightedMean] = {}
     for step in state.trail:
         if change is not None and step.number < change.number:
             continue
         student.add(step.agrees, step.weight)
-        if step.given:
-            given.add(step.agrees, step.weight)
+        if step.sure:
+            sure.add(step.agrees, step.weight)
             since.setdefault(step.label, WeightedMean()).add(step.agrees, step.weight)
-    return Evidence(change, student, given, _judge(state, since, given.estimate, rules))
+    rate = rules.class_fdr / (_ALL_LOOKS * look * look)
+    return Evidence(change, student, sure, _judge(state, since, _overall(state, sure), rate))
 
 
 def _judge(
-    state: VersionState, since: Mapping[str, WeightedMean], overall: float | None, rules: Rules
+    state: VersionState, since: Mapping[str, WeightedMean], overall: float, rate: float
 ) -> tuple[ClassEvidence, ...]:
     """One row for each class that was validated, or has been answered since."""
-    towards = 1.0 if overall is None else overall
     labels = sorted({*state.validated, *since})
     after = {label: since.get(label, WeightedMean()) for label in labels}
     before = {label: _before(state, label, after[label]) for label in labels}
     tested = [label for label in labels if after[label].count >= _FEWEST]
     p_values = [drop_p(before[label], (after[label].effective, after[label].estimate or 0.0)) for label in tested]
-    named = dict(zip(tested, benjamini_hochberg(p_values, rules.class_fdr), strict=True))
+    named = dict(zip(tested, benjamini_hochberg(p_values, rate), strict=True))
     by_label = dict(zip(tested, p_values, strict=True))
     return tuple(
         ClassEvidence(
@@ -87,15 +96,21 @@ def _judge(
             after=(after[label].effective, after[label].estimate or 0.0),
             p_value=by_label.get(label, 0.5),
             named=named.get(label, False),
-            shrunk=shrunk(after[label], towards),
+            shrunk=shrunk(after[label], overall),
         )
         for label in labels
     )
 
 
+def _overall(state: VersionState, sure: WeightedMean) -> float:
+    """Agreement since the change of all classes together, with some caution."""
+    known = state.agreement_when_sure
+    return shrunk(sure, 1.0 if known is None else known, _CAUTION)
+
+
 def _before(state: VersionState, label: str, after: WeightedMean) -> tuple[float, float]:
     """A class's comparisons before the change, together with those of its validation."""
-    watched, agreement = less(state.given.get(label, WeightedMean()), after)
+    watched, agreement = less(state.sure.get(label, WeightedMean()), after)
     validated, validation = state.validated.get(label, (0.0, 0.0))
     together = watched + validated
     return (together, (watched * agreement + validated * validation) / together) if together else (0.0, 0.0)
@@ -112,7 +127,7 @@ def describe(state: VersionState, evidence: Evidence, rules: Rules, reference: f
         "baseline": round(reference, 4),
         "since": None if evidence.change is None else evidence.change.at,
         "student_agreement": summary(evidence.student, rules.interval_error),
-        "given_agreement": summary(evidence.given, rules.interval_error),
+        "sure_agreement": summary(evidence.sure, rules.interval_error),
         "version_agreement": summary(state.student.whole, rules.interval_error),
         "classes": [_row(row) for row in sorted(lost, key=lambda row: row.p_value)],
         "examples": [

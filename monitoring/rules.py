@@ -37,7 +37,8 @@ class Rules:
     burst_window: int
     min_agreement: float
     """The bar at which a class is trusted."""
-    min_examples: int
+    min_confidence: float
+    """At which the student answers a class that is trusted."""
     class_fdr: float
     keep_text: bool
     """Whether texts may be kept as examples."""
@@ -70,7 +71,7 @@ def rules_of(task: TaskSettings) -> Rules:
         recent_comparisons=watch.recent_comparisons,
         burst_window=watch.burst_window,
         min_agreement=task.trust.min_agreement,
-        min_examples=task.trust.min_examples,
+        min_confidence=task.trust.min_confidence,
         class_fdr=watch.class_fdr,
         keep_text=task.privacy.store == "full",
         drift_window=watch.drift_window,

@@ -26,6 +26,7 @@ from monitoring.version import VersionState, begin
 
 _VERSIONS: Final = 3
 _SEEN: Final = 10_000
+_LOOK: Final = 25  # comparisons between two looks at an alarm's evidence, at least
 _IN_A_ROW: Final = 3  # exchanges of a new version that make it the champion: two workers swap at slightly other times
 
 
@@ -55,6 +56,16 @@ class OpenAlarm(msgspec.Struct):
     raised: int
     """The version's comparisons when it was raised; `reviewed`: when its evidence was last brought up to date."""
     reviewed: int
+    looks: int
+    """How often its evidence was looked at."""
+
+    def is_due(self, number: int) -> bool:
+        """Whether to look again, now that the version has so many comparisons: each time there are half as many more.
+
+        Every look costs some of the false discovery rate, so there are not many.
+        """
+        begin = self.change.number if self.change is not None else self.raised
+        return number - self.reviewed >= max(_LOOK, (self.reviewed - begin) / 2)
 
 
 class TaskState(msgspec.Struct):

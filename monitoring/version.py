@@ -30,8 +30,8 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     label: str
     teacher: str
     agrees: bool
-    given: bool
-    """The client received the student's answer."""
+    sure: bool
+    """The student was sure enough to answer, were it trusted."""
     weight: float
     confidence: float
 
@@ -61,8 +61,8 @@ class VersionState(msgspec.Struct):
     """For each label, (examples, agreement) as its trust rested on when the version was first seen."""
     class_baselines: dict[str, float]
     classes: dict[str, WeightedMean] = {}
-    """By the student's label, whoever answered; `given`: of the answers that clients received."""
-    given: dict[str, WeightedMean] = {}
+    """By the student's label. `sure`: of those answers only that are sure enough to be given, were they trusted."""
+    sure: dict[str, WeightedMean] = {}
     baseline: Baseline = msgspec.field(default_factory=Baseline)
     detector: Detector = msgspec.field(default_factory=Detector)
     class_detectors: dict[str, Detector] = {}
@@ -101,10 +101,12 @@ class VersionState(msgspec.Struct):
         self._detect(agrees, weight, label, given, mark)
         self.student.add(agrees, weight, self.number)
         self.classes.setdefault(label, WeightedMean()).add(agrees, weight)
+        sure = comparison.student.confidence >= rules.min_confidence
+        if sure:
+            self.sure.setdefault(label, WeightedMean()).add(agrees, weight)
         if given:
             self.served.add(agrees, weight, self.number)
-            self.given.setdefault(label, WeightedMean()).add(agrees, weight)
-        self._describe(comparison, agrees, weight, label, given, rules)
+        self._describe(comparison, agrees, weight, label, sure, rules)
         whole = self.student.whole
         if whole.weight <= rules.reference_comparisons:
             self.baseline.learn(whole, self.classes, rules.baseline_error, rules.margin)
@@ -119,9 +121,15 @@ class VersionState(msgspec.Struct):
         Otherwise the exchanges that the teacher answered would count for more than their share, and served agreement
         would look the better the less is known of it.
         """
-        if given and self.student.recent.estimate is not None:
-            known = sum(mean.agreed for mean in self.given.values()), sum(mean.weight for mean in self.given.values())
-            self.served.add(known[0] / known[1] if known[1] else self.student.recent.estimate, weight, self.number)
+        guess = self.agreement_when_sure
+        if given and guess is not None:
+            self.served.add(guess, weight, self.number)
+
+    @property
+    def agreement_when_sure(self) -> float | None:
+        """Agreement of the answers that are sure enough to be given; None without any."""
+        weight = sum(mean.weight for mean in self.sure.values())
+        return sum(mean.agreed for mean in self.sure.values()) / weight if weight else None
 
     def _detect(self, agrees: bool, weight: float, label: str, given: bool, mark: Mark) -> None:
         """Before anything else is learnt from the comparison: baselines must be fixed before it."""
@@ -131,11 +139,11 @@ class VersionState(msgspec.Struct):
             detector.observe(agrees, weight, self.class_baselines[label], mark)
 
     def _describe(
-        self, comparison: Comparison, agrees: bool, weight: float, label: str, given: bool, rules: Rules
+        self, comparison: Comparison, agrees: bool, weight: float, label: str, sure: bool, rules: Rules
     ) -> None:
         student, teacher = comparison.student, comparison.teacher_label or ""
         self.calibration.add(agrees, student.confidence, weight, _of_teacher(comparison, rules))
-        self.trail.append(Step(self.number, label, teacher, agrees, given, weight, student.confidence))
+        self.trail.append(Step(self.number, label, teacher, agrees, sure, weight, student.confidence))
         if len(self.trail) > 2 * TRAIL:
             del self.trail[:-TRAIL]
         if not agrees:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from core.ledger import Trust
+from core.ledger import Alarm, Trust
 from monitoring.evidence import ClassEvidence, Evidence
 from monitoring.rules import Rules
 from monitoring.traffic import Traffic
@@ -54,9 +54,7 @@ def plan(
     return Withdrawal(tuple(withdrawn), tuple(kept), traffic.teacher_share({*gone, *withdrawn}))
 
 
-def _should(
-    label: str, row: ClassEvidence | None, surely: AbstractSet[str], rules: Rules, policy: Policy
-) -> bool:
+def _should(label: str, row: ClassEvidence | None, surely: AbstractSet[str], rules: Rules, policy: Policy) -> bool:
     if label in surely or (row is not None and row.named):
         return True
     return policy == "rejudged" and row is not None and row.shrunk < rules.min_agreement
@@ -80,7 +78,18 @@ def withdrawn_rows(
 def _distrusted(row: Trust, evidence: ClassEvidence | None, alarm: str, at: float) -> Trust:
     seen = evidence.after if evidence is not None else (0.0, 0.0)
     text = (
-        f"withdrawn by alarm {alarm}: agreed with the teacher on {seen[1]:.0%} of {seen[0]:.0f} answers since the change "
-        f"(before: {row.evidence})"
+        f"withdrawn by alarm {alarm}: agreed with the teacher on {seen[1]:.0%} of {seen[0]:.0f} answers since the "
+        f"change (before: {row.evidence})"
     )
     return replace(row, trusted=False, evidence=text, at=at)
+
+
+def restored_rows(trust: dict[str, Trust], alarm: Alarm, at: float) -> list[Trust]:
+    """The version's trust, as it is once what `alarm` withdrew is given back."""
+    given = alarm.evidence.get("withdrawn", {})
+    return [_restored(row, given[row.label], alarm.id, at) if row.label in given else row for row in trust.values()]
+
+
+def _restored(row: Trust, before: dict[str, Any], alarm: str, at: float) -> Trust:
+    text = f"{before['evidence']} (given back when alarm {alarm} was resolved)"
+    return replace(row, trusted=True, evidence=text, at=at)

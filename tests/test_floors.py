@@ -44,7 +44,7 @@ def loaded_by(module):
     return found.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["router.serve", "router.worker"])
+@pytest.mark.parametrize("module", ["router.serve", "router.worker", "router.shadow.serve"])
 def test_the_gateway_loads_nothing_heavy(module):
     assert loaded_by(module) == []
 

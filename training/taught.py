@@ -1,6 +1,6 @@
 """What a student was taught, as hashes of clusters: a file in its folder, so that it is there wherever the student is.
 
-A champion knows the texts it was taught by heart, so on them a candidate cannot be compared with it: the gates leave
+A champion knows the texts it was taught by heart, so on them a candidate cannot be compared with it: runs never hold
 them out. Eight bytes a cluster tell that, and nothing of what the texts say.
 """
 

@@ -49,7 +49,7 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     part: str = "train"
     """`train`, `calibration` or `holdout`."""
     gate: bool = False
-    """Whether the gates compare the candidate with the champion on it."""
+    """Whether the gates compare the candidate with the champion on it: the first of its cluster in the hold-out."""
 
 
 @dataclass(frozen=True, slots=True)

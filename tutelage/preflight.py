@@ -54,6 +54,8 @@ def _ports(settings: Settings) -> list[tuple[str, str, int]]:
         ("gateway.port", settings.gateway.host, settings.gateway.port),
         ("student.port", settings.student.host, settings.student.port),
     ]
+    ports.append(("shadow.port", settings.shadow.host, settings.shadow.port))
+    ports.append(("monitor.port", settings.monitor.host, settings.monitor.port))
     if settings.redis.url is None:
         ports.append(("redis.port", "127.0.0.1", settings.redis.port))
     for name, task in settings.tasks.items():

@@ -88,6 +88,8 @@ class Up:
             answering = await self._until_ready(teachers)
             screen.show_ready(self._console, self._settings, self._address, time.monotonic() - started, answering)
             await teachers
+            for role in self._watchers():
+                await self._supervisor.start(role, patience=_ROLE_SECONDS)
             await self._teach_first_students()
         finally:
             teachers.cancel()
@@ -106,6 +108,24 @@ class Up:
             Role("student", python("server.serve", *config), self._answers(f"{student}/healthz")),
             Role("archiver", python("tutelage.archiver", *config), _at_once),
             Role("gateway", python("router.serve", *config), self._answers(f"{self._address[:-3]}/healthz")),
+        ]
+
+    def _watchers(self) -> list[Role]:
+        """The roles that watch, prove and reteach. Nobody waits for them to be answered."""
+        config = ("--config", str(self._config))
+        shadow, monitor = self._settings.shadow, self._settings.monitor
+        return [
+            Role(
+                "shadow",
+                python("router.shadow.serve", *config),
+                self._answers(f"http://{shadow.host}:{shadow.port}/healthz"),
+            ),
+            Role(
+                "monitor",
+                python("monitoring.serve", *config),
+                self._answers(f"http://{monitor.host}:{monitor.port}/healthz"),
+            ),
+            Role("trainer", python("training.serve", *config), _at_once),
         ]
 
     async def _start_teachers(self) -> None:

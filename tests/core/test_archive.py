@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.archive import Archive, Row, fits
-from core.archive.columns import arrow_schema, to_feedback
+from core.archive.columns import arrow_schema, to_comparison, to_exchange, to_feedback
 from core.ids import mint
 from core.ledger import Ledger, Move
-from core.records import Answerer, Exchange, Feedback, Kind, Reason, StudentAnswer, Usage
+from core.records import Answerer, Comparison, Exchange, Feedback, Kind, Outcome, Reason, StudentAnswer, Usage
 
 STREAM = "tutelage:desk:exchanges"
 FEEDBACK = "tutelage:desk:feedback"
@@ -61,6 +61,8 @@ FULL = exchange(
     total_ms=3.5,
     upstream_ms=2.5,
     error="cut",
+    shadow_probability=0.125,
+    shadow=True,
 )
 
 
@@ -81,10 +83,13 @@ def test_every_field_comes_back(archive):
 
 
 def test_every_field_has_a_column():
-    for record, kind in ((Exchange, Kind.EXCHANGE), (Feedback, Kind.FEEDBACK)):
-        wanted = set(record.__struct_fields__) - {"student", "usage"}
-        if kind is Kind.EXCHANGE:
-            wanted |= {f"student_{name}" for name in StudentAnswer.__struct_fields__} | set(Usage.__struct_fields__)
+    for record, kind in ((Exchange, Kind.EXCHANGE), (Feedback, Kind.FEEDBACK), (Comparison, Kind.COMPARISON)):
+        fields = set(record.__struct_fields__)
+        wanted = fields - {"student", "challenger", "usage"}
+        for answer in fields & {"student", "challenger"}:
+            wanted |= {f"{answer}_{name}" for name in StudentAnswer.__struct_fields__}
+        if "usage" in fields:
+            wanted |= set(Usage.__struct_fields__)
         assert set(arrow_schema(kind).names) == wanted | {"log_source", "log_offset"}
 
 
@@ -95,6 +100,38 @@ def test_feedback_comes_back(archive):
     assert to_feedback(row) == feedback
     assert archive.count("desk", Kind.FEEDBACK) == 1
     assert archive.count("desk") == 0
+
+
+def test_comparisons_come_back(archive):
+    student = StudentAnswer("7", "refund", 0.75, "abc", b"\x00\x3c", b"\x01\x02")
+    full = Comparison(
+        mint("cmp"),
+        "desk",
+        "ex_1",
+        NOON + 0.25,
+        NOON + 9.5,
+        Outcome.ANSWERED,
+        0.125,
+        Answerer.STUDENT,
+        student,
+        teacher_label="order",
+        teacher_distribution=b"\x00\x3c",
+        cluster="0123456789abcdef",
+        text="where is it",
+        cost_usd=0.001,
+        error="",
+        challenger=msgspec.structs.replace(student, version="8"),
+    )
+    bare = msgspec.structs.replace(
+        full, exchange="ex_2", at=NOON, outcome=Outcome.TIMED_OUT, teacher_label=None, challenger=None, text=None
+    )
+    stream = "tutelage:desk:comparisons"
+    rows = [Row("log_a", 5, full), Row("log_a", 9, bare)]
+    assert archive.append(stream, rows, [Move(stream, "log_a", 0, 9)], 10)
+    assert [to_comparison(row) for row in archive.comparisons("desk").to_pylist()] == [bare, full]
+    assert [to_comparison(row) for row in archive.comparisons("desk", since=NOON + 0.1).to_pylist()] == [full]
+    assert archive.comparisons("desk", limit=1).num_rows == 1
+    assert archive.comparisons("elsewhere").num_rows == 0
 
 
 def test_an_empty_archive_answers(archive):
@@ -195,7 +232,9 @@ def test_older_files_lack_newer_columns(tmp_path, ledger):
     put(archive, exchange(user="u"))
     (path,) = (tmp_path / "archive").rglob("*.parquet")
     pq.write_table(pq.read_table(path).drop_columns(["user"]), path)
-    assert archive.exchanges("desk").column("user").to_pylist() == [None]
+    table = archive.exchanges("desk")
+    assert table.column("user").to_pylist() == [None]
+    assert to_exchange(table.to_pylist()[0]).user == ""
 
 
 def test_what_fits_no_column_is_told():

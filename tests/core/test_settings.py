@@ -67,3 +67,38 @@ def test_an_unknown_task_is_answered_with_the_nearest(tmp_path):
     settings = load_settings(write(tmp_path, {"tasks": {"support-desk": TASK}}))
     with pytest.raises(SettingsError, match="did you mean 'support-desk'"):
         settings.task("suport-desk")
+
+
+TEACHER = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "data_may_leave": True}
+PERMITTED = TASK | {"teacher": TEACHER}
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (TASK | {"shadow": {"floor": 0.1}}, "tasks.d: shadow.floor asks for exchanges to be sent"),
+        (TASK | {"shadow": {"floor": 0.1}}, "teacher.data_may_leave is false; set it to true"),
+        (TASK | {"shadow": {"unsure": 0.5}}, "shadow.unsure asks"),
+        (PERMITTED | {"privacy": {"store": "none"}, "shadow": {"floor": 0.1}}, "privacy.store is 'none'"),
+        (PERMITTED | {"shadow": {"floor": 1.5}}, "tasks.d.shadow.floor"),
+    ],
+)
+def test_sampling_that_is_not_permitted_is_refused_with_what_to_change(tmp_path, task, message):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(tmp_path, {"tasks": {"d": task}}))
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("task", "samples"),
+    [
+        (TASK, False),
+        (TASK | {"shadow": {"calls_per_hour": 5}}, False),
+        (TASK | {"shadow": {"floor": 0, "unsure": 0.5}}, False),
+        (PERMITTED, True),
+        (PERMITTED | {"privacy": {"store": "none"}}, False),
+        (PERMITTED | {"shadow": {"floor": 0}}, False),
+    ],
+)
+def test_sampling_is_on_where_it_is_permitted_and_nothing_else_is_said(tmp_path, task, samples):
+    assert load_settings(write(tmp_path, {"tasks": {"d": task}})).task("d").samples is samples

@@ -80,3 +80,23 @@ def test_matching_a_hostile_prompt_takes_no_time():
 )
 def test_only_messages_of_text_are_flattened(message, flat):
     assert flatten([message]) == flat
+
+
+@given(st.text())
+def test_a_request_can_be_made_again_of_its_text(text):
+    assert BARE.render(text) == [("user", text)]
+    assert WRAPPED.match(WRAPPED.render(text)) == text
+
+
+@given(st.text(alphabet="ab: \n"), st.text(alphabet="xy\n"))
+def test_several_holes_are_filled_in_order(subject, body):
+    messages = [("user", f"Subject: {subject}\n\n{body}")]
+    text = TWO_HOLES.match(messages)
+    assert text is not None
+    assert TWO_HOLES.render(text) == messages
+
+
+@pytest.mark.parametrize("text", ["", "late", "subject: late", "body: late\nsubject: x", "x\nbody: late"])
+def test_what_no_request_can_have_said_is_refused(text):
+    with pytest.raises(ValueError, match=r"the hole '(subject|body)'"):
+        TWO_HOLES.render(text)

@@ -6,6 +6,7 @@ import math
 import random
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from core.errors import SettingsError, StartupError, StateError
 from core.ids import mint
 from core.settings import ShadowSettings, TaskSettings
 from router.sampling import LOWEST_SCALE, Allowance, Sampler, keyed_uniform, load_secret, probability
+from tests.router.conftest import run_gateway
+from tests.support.students import LABELS
 
 SECRET = bytes(range(32))
 unit = st.floats(0, 1)
@@ -176,3 +179,32 @@ def test_a_key_that_is_none_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="choose another with `state`"):
         load_secret(tmp_path / "file" / "sampling.key")
+
+
+def test_the_gateway_draws_what_its_student_answers(tmp_path, student_url):
+    with ExitStack() as stack:
+        permitted = {"teacher": {"data_may_leave": True}, "task": {"shadow": {"floor": 0.5, "unsure": 0.5}}}
+        gateway = run_gateway(stack, tmp_path, student_url, **permitted)
+        gateway.trust(*LABELS)
+        for number in range(60):
+            gateway.ask(f"where is it {number}", stream=number % 2 == 0)
+        gateway.ask("hello there")
+        gateway.ask("where is it", n=2)
+        records = gateway.records()
+        sampled, others = records[:60], records[60:]
+        assert {record.shadow_probability for record in sampled} == {0.5}
+        secret = load_secret(gateway.settings.sampling_key)
+        assert [record.shadow for record in sampled] == [keyed_uniform(r.id, secret) < 0.5 for r in sampled]
+        assert 10 < sum(record.shadow for record in sampled) < 50
+        assert [(record.shadow_probability, record.shadow) for record in others] == [(0.0, False)] * 2
+        assert gateway.metric("tutelage_gateway_shadows_total") == sum(record.shadow for record in sampled)
+        assert gateway.metric("tutelage_gateway_shadow_scale") == 1.0
+        assert not [request for request in gateway.teacher.requests if "where" in str(request) and "n" not in request]
+
+
+def test_nothing_is_sampled_where_it_is_not_permitted(gateway):
+    gateway.ask("where is it")
+    (record,) = gateway.records()
+    assert (record.shadow_probability, record.shadow) == (0.0, False)
+    assert not gateway.settings.sampling_key.exists()
+    assert not gateway.settings.task("desk").samples

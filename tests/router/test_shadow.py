@@ -246,7 +246,7 @@ async def test_a_teacher_that_fails_leaves_an_outcome(make_house, behaviour, out
     assert len(house.teacher.requests) == calls
 
 
-async def test_an_answer_that_is_no_label_and_a_teacher_that_is_not_there(make_house):
+async def test_an_answer_that_is_no_label_is_kept_as_such(make_house):
     house = await make_house()
     house.teacher.label = "who knows"
     async with shadowing(house):

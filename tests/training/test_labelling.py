@@ -6,7 +6,7 @@ import time
 import pytest
 
 from core.budget import worst_case
-from core.errors import BudgetExceededError, DataError, PermissionDeniedError, TeacherError
+from core.errors import BudgetExceededError, DataError, PermissionDeniedError, TeacherError, TeacherTimeoutError
 from core.labels import LabelSet
 from core.prices import Price
 from core.settings import TeacherSettings
@@ -217,3 +217,17 @@ def test_answers_that_are_no_label_are_counted_and_not_asked_for_again(tmp_path,
     assert done.answers[0] is None
     assert done.sample == "I cannot say"
     assert _label(tmp_path, _teacher(address), ["hm", "thanks"]).asked == 0
+
+
+def test_an_account_without_credit_is_not_asked_again(tmp_path, app, address):
+    error = {"error": {"message": "you exceeded your quota", "code": "insufficient_quota"}}
+    app.script = [(429, {}, error)]
+    with pytest.raises(BudgetExceededError, match="no credit left: 429 you exceeded your quota; top it up"):
+        _label(tmp_path, _teacher(address), TEXTS[:1])
+    assert len(app.requests) == 1
+
+
+def test_a_teacher_that_is_too_slow_is_told_from_one_that_fails(tmp_path, app, address):
+    app.pause = 5.0
+    with pytest.raises(TeacherTimeoutError, match="failed 6 times in a row: ReadTimeout"):
+        _label(tmp_path, _teacher(address, timeouts={"read": 0.05}), TEXTS[:1])

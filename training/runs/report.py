@@ -127,7 +127,7 @@ def render(report: Report) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"moment": _moment, "share": _share, "signed": _signed}
+    environment.filters |= {"moment": _moment, "share": _share, "signed": _signed, "p": _p, "sentence": _sentence}
     picture = draw_differences(_pairs(report))
     return environment.get_template(_TEMPLATE).render(report=report, picture=picture)
 
@@ -204,3 +204,11 @@ def _share(value: float | None) -> str:
 
 def _signed(value: float) -> str:
     return f"{value * 100:+.1f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -40,7 +40,7 @@ class DataResult(msgspec.Struct, frozen=True):
     calibration: int
     holdout: int
     gate: int
-    """Of the hold-out, those on which candidate and champion are compared."""
+    """Of the hold-out, those on which candidate and champion are compared: one a cluster of near-duplicates."""
     gate_recent: int
     sources: dict[str, int]
     asked: int

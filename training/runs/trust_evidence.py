@@ -19,8 +19,7 @@ from training.trust import Verdict, judge_answers
 def candidate_verdicts(context: RunContext, run: Run, trial: Sequence[Mapping[str, Any]]) -> list[Verdict]:
     """One verdict a class: on calibration and hold-out (see `training.distil`), and the trial's comparisons.
 
-    Also on texts that the champion was taught: trust compares with nobody. `trial` rows have `challenger_label`,
-    `challenger_confidence` and `teacher_label`.
+    `trial` rows have `challenger_label`, `challenger_confidence` and `teacher_label`.
     """
     task = context.task(run)
     labels = task.label_set()

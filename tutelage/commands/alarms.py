@@ -1,0 +1,129 @@
+"""`tutelage alarms`."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import DataError
+from core.settings import load_settings
+from tutelage.config import find_config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from core.ledger import Alarm, Ledger
+
+
+def alarms(
+    task: Annotated[str | None, typer.Option(help="One task; by default all.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
+    show: Annotated[str | None, typer.Option(metavar="ID", help="Show one alarm with all of its evidence.")] = None,
+    acknowledge: Annotated[str | None, typer.Option(metavar="ID", help="Note that you have seen an alarm.")] = None,
+    resolve: Annotated[str | None, typer.Option(metavar="ID", help="Close an alarm.")] = None,
+    restore_trust: Annotated[
+        bool, typer.Option("--restore-trust", help="With --resolve: give back the trust that it withdrew.")
+    ] = False,
+    note: Annotated[str, typer.Option(help="Why; kept with the alarm.")] = "",
+    config: Annotated[Path | None, typer.Option(help="Settings file; by default tutelage.yaml.")] = None,
+) -> None:
+    """List the alarms, newest first; look at one, acknowledge it, or resolve it.
+
+    Examples:
+
+      tutelage alarms
+
+      tutelage alarms --show al_01jd8q4m7e3v9k2r5t6w8x0yza
+
+      tutelage alarms --resolve al_01jd8q4m7e3v9k2r5t6w8x0yza --restore-trust --note "a test of ours"
+    """
+    from core.ledger import Ledger
+    from tutelage.commands._shared import close, console
+
+    settings = load_settings(find_config(config))
+    if task is not None:
+        settings.task(task)
+    screen, ledger = console(), Ledger(settings.ledger_url)
+    try:
+        ledger.migrate()
+        if show is not None:
+            screen.print_json(data=_as_json(_one(ledger, show)))
+        elif acknowledge is not None:
+            _one(ledger, acknowledge)
+            close(screen, _acknowledge(ledger, acknowledge, note))
+        elif resolve is not None:
+            close(screen, _resolve(ledger, _one(ledger, resolve), note, restore_trust=restore_trust))
+        else:
+            close(screen, _list(screen, ledger, task, everything=everything))
+    finally:
+        ledger.close()
+
+
+def _one(ledger: Ledger, identifier: str) -> Alarm:
+    found = ledger.alarms.get(identifier)
+    if found is None:
+        raise DataError(f"there is no alarm {identifier!r}; `tutelage alarms --all` lists them")
+    return found
+
+
+def _acknowledge(ledger: Ledger, alarm: str, note: str) -> str:
+    if not ledger.alarms.acknowledge(alarm, note, time.time()):
+        return f"{alarm} was resolved already"
+    ledger.audit(_who(), "acknowledge_alarm", detail={"alarm": alarm, "note": note})
+    return f"{alarm} is acknowledged"
+
+
+def _resolve(ledger: Ledger, alarm: Alarm, note: str, *, restore_trust: bool) -> str:
+    from monitoring.withdrawal import restored_rows
+
+    resolved = ledger.alarms.resolve(alarm.id, note or "resolved by hand", time.time())
+    if resolved:
+        ledger.audit(_who(), "resolve_alarm", alarm.task, alarm.version, {"alarm": alarm.id, "note": note})
+    told = f"{alarm.id} is resolved" if resolved else f"{alarm.id} was resolved already"
+    labels = sorted(alarm.evidence.get("withdrawn", {}))
+    if not restore_trust or not labels:
+        return told
+    rows = restored_rows(ledger.trust(alarm.task, alarm.version), alarm, time.time())
+    ledger.set_trust(alarm.task, alarm.version, rows)
+    ledger.audit(_who(), "restore_trust", alarm.task, alarm.version, {"alarm": alarm.id, "labels": labels})
+    return f"{told}; version {alarm.version} is trusted again with {', '.join(labels)}"
+
+
+def _list(screen: Console, ledger: Ledger, task: str | None, *, everything: bool) -> str:
+    from rich.table import Table
+
+    found = ledger.alarms.newest(task) if everything else list(reversed(ledger.alarms.open(task)))
+    if not found:
+        return "no alarms" if everything else "no open alarms; --all shows those that are resolved"
+    table = Table()
+    for column in ("id", "task", "version", "signal", "severity", "state", "opened", "classes", "withdrawn"):
+        table.add_column(column, justify="right" if column == "withdrawn" else "left", overflow="fold")
+    for alarm in found:
+        table.add_row(
+            alarm.id,
+            alarm.task,
+            alarm.version,
+            alarm.signal,
+            alarm.severity.value,
+            alarm.state.value,
+            datetime.fromtimestamp(alarm.opened).astimezone().strftime("%Y-%m-%d %H:%M"),
+            ", ".join(alarm.labels) or "-",
+            str(len(alarm.evidence.get("withdrawn", {}))),
+        )
+    screen.print(table)
+    return f"{len(found)} {'alarm' if len(found) == 1 else 'alarms'}; --show ID tells all about one"
+
+
+def _as_json(alarm: Alarm) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(alarm)
+
+
+def _who() -> str:
+    return f"cli:{getpass.getuser()}"
