@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from core.records import Answerer, Outcome
 from monitoring.agreement import Agreement
-from monitoring.alarms import CLASSES, SIGNALS, STUDENT
 from monitoring.exposition import Exposition
 from monitoring.reader import TaskReader
+from monitoring.signals import CLASSES, SIGNALS, STUDENT
 from monitoring.statistics.confidence import Interval, confidence_sequence
 from monitoring.statistics.weights import WeightedMean
 from monitoring.version import VersionState

@@ -27,10 +27,11 @@ from core.lease import Leases
 from core.ledger import Ledger, Severity
 from core.records import Comparison, Exchange, Kind, decode
 from core.settings import TaskSettings
-from monitoring.alarms import Reviewer, is_due
+from monitoring.alarms import Reviewer
 from monitoring.drift import score_window
 from monitoring.drift_windows import Score
 from monitoring.rules import Rules, rules_of
+from monitoring.signals import is_due
 from monitoring.snapshot import NAME, decode_state, encode_state
 from monitoring.state import TaskState
 

@@ -7,11 +7,19 @@ import sys
 import typer
 
 from core.errors import TutelageError
+from tutelage.commands.alarms import alarms
 from tutelage.commands.init import init
 from tutelage.commands.label import label
+from tutelage.commands.monitor import monitor
+from tutelage.commands.promote import promote
 from tutelage.commands.roles import archiver, gateway, student
+from tutelage.commands.rollback import rollback
+from tutelage.commands.runs import runs
+from tutelage.commands.shadow import shadow
+from tutelage.commands.status import status
 from tutelage.commands.students import students
 from tutelage.commands.train import train
+from tutelage.commands.trainer import trainer
 from tutelage.commands.up import up
 
 
@@ -24,10 +32,13 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.command()(up)
+    for everyday in (up, status):
+        app.command()(everyday)
     for step in (init, label, train, students):
         app.command(rich_help_panel="A task, from data to student")(step)
-    for role in (gateway, student, archiver):
+    for decision in (alarms, runs, promote, rollback):
+        app.command(rich_help_panel="Watching and deciding")(decision)
+    for role in (gateway, student, archiver, shadow, monitor, trainer):
         app.command(rich_help_panel="Roles, one process each")(role)
     return app
 

@@ -249,7 +249,7 @@ class RetrainSettings(Section):
     """Most runs that start by themselves in 24 hours."""
     attempts: int = Field(3, ge=1)
     """How often a step of a run is begun before the run is given up."""
-    label_budget: int = Field(500, ge=0)
+    label_budget: int = Field(2000, ge=0)
     """Most teacher calls in a run that label recent traffic of which the teacher has not been asked."""
     label_budget_usd: float | None = Field(5.0, ge=0)
     """Dollars that these calls may cost at most; null: no limit."""

@@ -26,7 +26,10 @@ from monitoring.state import TaskState
 from tests.support.monitoring_world import LABELS, task_settings, trust_rows
 from tests.support.processes import ROOT, wait_for, write_settings
 
-STREAMS: dict[type, str] = {Exchange: stream_name("desk", Kind.EXCHANGE), Comparison: stream_name("desk", Kind.COMPARISON)}
+STREAMS: dict[type, str] = {
+    Exchange: stream_name("desk", Kind.EXCHANGE),
+    Comparison: stream_name("desk", Kind.COMPARISON),
+}
 
 
 class Source:

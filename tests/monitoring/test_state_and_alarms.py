@@ -9,9 +9,10 @@ import pytest
 
 from core.ledger import Ledger, Severity
 from core.records import Answerer, Outcome
-from monitoring.alarms import CLASSES, DRIFT, STUDENT, Reviewer, is_due
+from monitoring.alarms import Reviewer
 from monitoring.drift_windows import Features, Score
 from monitoring.rules import Rules, rules_of
+from monitoring.signals import CLASSES, DRIFT, STUDENT, is_due
 from monitoring.state import TaskState
 from tests.support.monitoring_world import LABELS, NOON, World, task_settings, trust_rows
 

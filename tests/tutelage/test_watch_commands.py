@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from core.errors import DataError
 from core.ledger import Ledger
-from monitoring.alarms import STUDENT, Reviewer, is_due
+from monitoring.alarms import Reviewer
 from monitoring.rules import rules_of
+from monitoring.signals import STUDENT, is_due
 from monitoring.snapshot import NAME, encode_state
 from monitoring.state import TaskState
 from tests.support.monitoring_world import LABELS, World, task_settings, trust_rows
