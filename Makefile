@@ -8,13 +8,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/pip install --quiet --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint types pytest lock clean
+.PHONY: help up demo test lint types pytest lock clean
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 up: $(STAMP) ## Run the bundled example at http://127.0.0.1:8080/v1
 	@exec $(BIN)/tutelage up
+
+demo: $(STAMP) ## Show the whole loop within six minutes: alarm, retraining, swap; leaves a picture
+	@$(BIN)/python -m benchmarks.demo
 
 test: $(STAMP) lint types pytest ## Lint, types, tests
 

@@ -38,6 +38,11 @@ class Watcher:
         return next((run for run in self.runs.values() if run.state is RunState.PROMOTED), None)
 
     @property
+    def retraining(self) -> bool:
+        """Whether an alarm has asked for a better student."""
+        return any(alarm.retrain for alarm in self.alarms.values())
+
+    @property
     def champion(self) -> str:
         """The version that serves."""
         return self._champion

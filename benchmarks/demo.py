@@ -23,7 +23,7 @@ from rich.console import Console
 
 from benchmarks._bad_candidate import refuse_bad_candidate
 from benchmarks._house import House, run_house
-from benchmarks._report import Claim, add_options, conclude
+from benchmarks._report import Claim, add_options, conclude, wide_console
 from benchmarks._timeline import Timeline, save
 from benchmarks._traffic import Message, Sender, Traffic, endless, read_messages
 from benchmarks._watching import Watcher
@@ -33,11 +33,28 @@ from training.workflow import labels_file
 
 _TASK: Final = "support-desk"
 _EXAMPLE: Final = Path(__file__).resolve().parents[1] / "examples" / "support_desk"
-_PER_SECOND: Final = 40.0
-_SETTLE_SECONDS: Final = 45.0
-_ALARM_SECONDS: Final = 90.0
-_PROMOTION_SECONDS: Final = 150.0
+_PER_SECOND: Final = 60.0
+_SETTLE_SECONDS: Final = 40.0
+_ALARM_SECONDS: Final = 60.0
+_PROMOTION_SECONDS: Final = 120.0
 _RECOVER_SECONDS: Final = 30.0
+_LAUNCH: Final = frozenset(
+    {
+        "buy_spare_parts",
+        "cancel_order",
+        "close_account",
+        "compatibility_question",
+        "hacked_account",
+        "late_delivery",
+        "missing_parts",
+        "order_status",
+        "promo_code_problem",
+        "sensor_fault",
+        "setup_help",
+        "upgrade_plan",
+    }
+)
+"""What people write about when a product is launched and a rival's customers are taken over: four times as often."""
 _PLANTED: Final = ("refund_status", "return_request", "exchange_request")
 
 
@@ -47,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     parser.add_argument("--folder", type=Path, default=Path("results/demo"), help="where the picture goes")
     options = parser.parse_args(arguments)
-    console = Console(highlight=False)
+    console = wide_console()
     with tempfile.TemporaryDirectory(prefix="tutelage-demo-") as folder, run_house(_settings(), Path(folder)) as house:
         settings = load_settings(house.config)
         watcher = Watcher(settings, _TASK, Traffic(), Timeline("Support desk: the loop closes"))
@@ -68,28 +85,38 @@ async def _play(house: House, watcher: Watcher, console: Console) -> dict[str, f
     await asyncio.to_thread(house.wait_for, "has taken over", 240)
     watching = asyncio.create_task(watcher.watch(stop_watching))
     first = read_messages([_EXAMPLE / "first_wave.csv"])
-    second = read_messages([_EXAMPLE / "second_wave.csv"])
+    wave, fresh = _second_wave()
     sender = Sender(house.base_url, _TASK, watcher.traffic, per_second=_PER_SECOND)
     console.print("The student has taken over. First wave: agreement settles …")
     await _send_until(sender, endless(first, 1), _SETTLE_SECONDS, lambda: False)
     _say(console, watcher)
     watcher.note("wave", "second wave")
-    console.print("Second wave: new products, other words …")
-    wave = endless(second, 2)
-    seconds["alarm"] = await _send_until(sender, wave, _ALARM_SECONDS, lambda: bool(watcher.alarms))
+    console.print("Second wave: new products, other words, other questions …")
+    seconds["alarm"] = await _send_until(sender, endless(wave, 2), _ALARM_SECONDS, lambda: watcher.retraining)
     _say(console, watcher)
+    fresh_wave = endless(fresh, 3)
     console.print("The alarm has tripped; trust is withdrawn, a run teaches a candidate …")
     seconds["promotion"] = await _send_until(
-        sender, wave, _PROMOTION_SECONDS, lambda: watcher.promoted is not None and watcher.champion != "1"
+        sender, fresh_wave, _PROMOTION_SECONDS, lambda: watcher.promoted is not None and watcher.champion != "1"
     )
     _say(console, watcher)
     console.print("The new student has taken over …")
-    await _send_until(sender, wave, _RECOVER_SECONDS, lambda: False)
+    await _send_until(sender, fresh_wave, _RECOVER_SECONDS, lambda: False)
     _say(console, watcher)
     stop_watching.set()
     await watching
     await sender.close()
     return seconds
+
+
+def _second_wave() -> tuple[list[Message], list[Message]]:
+    """The second wave in two halves: what is sent until the alarm, and what is sent after it.
+
+    The run learns from the first; that agreement recovers is seen on the second, which it has not read.
+    """
+    messages = read_messages([_EXAMPLE / "second_wave.csv"])
+    mixed = [(number, m) for number, m in enumerate(messages) for _ in range(4 if m.label in _LAUNCH else 1)]
+    return [m for number, m in mixed if number % 2 == 0], [m for number, m in mixed if number % 2]
 
 
 async def _send_until(sender: Sender, messages: Iterable[Message], seconds: float, done: Any) -> float:
@@ -163,7 +190,7 @@ def _conclude(
         ),
         Claim("answered exchanges archived", 100.0 * archived[1] / max(len(traffic.answered), 1), 100, 100, " %"),
         Claim("archived once, of those", 100.0 * archived[1] / max(rows, 1), 100, 100, " %"),
-        Claim("alarms raised by the second wave", float(len(watcher.alarms)), 1, 1),
+        Claim("alarms that ask for a better student", float(watcher.retraining), 1, 1),
         Claim("candidates promoted", float(watcher.promoted is not None), 1, 1),
         Claim("planted classes named in the refusal", float(named), len(_PLANTED), len(_PLANTED)),
     ]
@@ -183,8 +210,9 @@ def _settings() -> dict[str, Any]:
     probe["examples"] = [str(_EXAMPLE / name) for name in probe["examples"]]
     task["data"] = {kind: [str(_EXAMPLE / name) for name in names] for kind, names in task["data"].items()}
     task["shadow"] = {"floor": 0.4, "unsure": 0.8, "calls_per_hour": None}
-    task["watch"] = {"reference_comparisons": 600, "horizon": 3000, "recent_comparisons": 150, "cooldown_minutes": 0}
-    task["retrain"] = {"cooldown_minutes": 0, "trial_comparisons": 150, "trial_minimum": 60, "trial_hours": 0.03}
+    task["watch"] = {"reference_comparisons": 1500, "horizon": 5000, "recent_comparisons": 200, "cooldown_minutes": 0}
+    task["retrain"] = {"cooldown_minutes": 0, "trial_comparisons": 200, "trial_minimum": 60}
+    task["retrain"] |= {"trial_hours": 0.03, "label_budget": 300}
     document |= {"archive": {"flush_seconds": 0.5}, "monitor": {"snapshot_seconds": 1.0}, "shadow": {}}
     document["student"] = {"poll_seconds": 0.5}
     return document
