@@ -11,8 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import SettingsError
 from core.settings.root import PREFIX, Settings
-from core.settings.sections import DataSettings, TaskSettings
 from core.settings.suggest import suggest
+from core.settings.task import (
+    DataSettings,
+    TaskSettings,
+)
 
 _NOT_SETTINGS = {"log_level"}
 """Environment variables that others read."""

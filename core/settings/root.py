@@ -19,9 +19,11 @@ from core.settings.sections import (
     RegistrySettings,
     ShadowRoleSettings,
     StudentSettings,
-    TaskSettings,
 )
 from core.settings.suggest import suggest
+from core.settings.task import (
+    TaskSettings,
+)
 
 PREFIX = "TUTELAGE_"
 """What the names of environment variables begin with."""

@@ -1,0 +1,298 @@
+"""The sections of one task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from core.labels import LabelSet
+from core.settings.sections import Section, Timeouts
+from core.templates import Template, compile_template
+
+
+class TemplateMessage(Section):
+    """One message of a prompt template."""
+
+    role: str
+    """Role of the message: system, user, assistant."""
+    content: str
+    """Its text, with named holes such as `{text}`."""
+
+
+class TemplateSettings(Section):
+    """One prompt template."""
+
+    name: str = "default"
+    """Its name; the version is a hash of its content."""
+    messages: Annotated[list[TemplateMessage], Field(min_length=1)]
+    """The messages that a request must consist of."""
+
+
+class LinearProbeSettings(Section):
+    """A teacher that Tutelage makes and serves itself: a frozen sentence encoder with a head fitted on labels."""
+
+    encoder: str
+    """Folder of the encoder (Hugging Face layout), or `package:path` inside an installed Python package."""
+    examples: list[Path]
+    """CSV or JSONL with `text` and `label`: the labelled examples to fit the head on."""
+
+
+class TeacherSettings(Section):
+    """The teacher: any OpenAI-compatible endpoint."""
+
+    base_url: str
+    """Its base URL, ending in /v1 as for OpenAI's clients."""
+    model: str
+    """Name of the model there."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key."""
+    ask: Literal["forward", "choose"] = "forward"
+    """`forward`: requests go to it untouched but for the model's name, and it answers with a label by itself.
+    `choose`: it is an LLM that knows nothing of the labels; it is asked to choose among numbered labels."""
+    instructions: str = ""
+    """What the labels mean, for `choose`: put before the numbered list."""
+    may_train: bool = False
+    """Whether the provider's terms allow that its answers train a model. Without it nothing is distilled."""
+    data_may_leave: bool = False
+    """Whether this task's data may be sent to the teacher outside the client's own requests (labelling, shadow)."""
+    max_concurrency: int = Field(8, ge=1, le=1024)
+    """Calls under way at once when labelling."""
+    timeouts: Timeouts = Timeouts()
+    """Time-outs towards the teacher."""
+    input_price: float | None = Field(None, ge=0)
+    """Dollars a million input tokens; by default what `genai-prices` knows of the model."""
+    output_price: float | None = Field(None, ge=0)
+    """Dollars a million output tokens."""
+    linear_probe: LinearProbeSettings | None = None
+    """Have `tutelage up` fit and serve this teacher at `base_url` (the bundled example does)."""
+
+
+class DistilSettings(Section):
+    """How the student of a task is distilled."""
+
+    architecture: Literal["ngram", "encoder"] = "ngram"
+    """`ngram`: hashed n-grams, microseconds on a CPU. `encoder`: a Hugging Face sequence classifier."""
+    encoder: str | None = None
+    """For `encoder`: the folder, or `package:path`, of the model to start from."""
+    encoder_layers: int = Field(3, ge=1, le=48)
+    """For `encoder`: keep this many of its first layers."""
+    temperature: float = Field(2.0, gt=0)
+    """Temperature of logit matching."""
+    epochs: int | None = Field(None, ge=1)
+    """Passes over the data; by default as fits the architecture."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+class TrustSettings(Section):
+    """When the student may answer."""
+
+    min_confidence: float = Field(0.5, ge=0, le=1)
+    """Below this calibrated confidence the teacher answers (`low_confidence`)."""
+    min_agreement: float = Field(0.75, ge=0, le=1)
+    """A class is trusted where the student's agreement with the teacher on it, shrunk towards the overall one, reaches
+    this."""
+    min_examples: int = Field(5, ge=1)
+    """A class with fewer held-out examples is not trusted."""
+
+
+class RetrainSettings(Section):
+    """When a student is taught again, what it may cost, and what a candidate must show."""
+
+    automatic: bool = True
+    """Whether alarms that ask for it start a run by themselves. Off, `tutelage runs --start` does."""
+    cooldown_minutes: float = Field(30.0, ge=0)
+    """The shortest time between the end of a run and the start of the next by itself."""
+    runs_per_day: int = Field(4, ge=0)
+    """Most runs that start by themselves in 24 hours."""
+    attempts: int = Field(3, ge=1)
+    """How often a step of a run is begun before the run is given up."""
+    label_budget: int = Field(2000, ge=0)
+    """Most teacher calls in a run that label recent traffic of which the teacher has not been asked."""
+    label_budget_usd: float | None = Field(5.0, ge=0)
+    """Dollars that these calls may cost at most; null: no limit."""
+    recent_hours: float = Field(24.0, gt=0)
+    """What counts as recent traffic where the alarm does not say since when things have changed."""
+    recent_weight: float = Field(2.0, gt=0)
+    """How much an example of recent traffic counts in training, where any other counts 1."""
+    max_examples: int = Field(50_000, ge=100)
+    """Most archived answers of the teacher that a run reads, the newest first."""
+    holdout: float = Field(0.25, gt=0, lt=0.9)
+    """Share of the data that judges a candidate and never teaches it."""
+    margin: float = Field(0.02, gt=0, lt=1)
+    """A candidate must be shown to agree with the teacher at most this much less often than the champion."""
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    """Chance that a candidate that is worse by the margin passes, over all candidates of one alarm together."""
+    class_fdr: float = Field(0.1, gt=0, lt=1)
+    """Of the classes that a candidate is said to hurt, the share that may be named by chance."""
+    max_latency_ms: float = Field(100.0, gt=0)
+    """Median time of a candidate for one text on the trainer's CPU, at most."""
+    max_size_mb: float = Field(2000.0, gt=0)
+    """Size of a candidate's folder, at most."""
+    trial_comparisons: int = Field(300, ge=1)
+    """Comparisons of live traffic on which champion and candidate are tried side by side."""
+    trial_minimum: int = Field(100, ge=1)
+    """With fewer than these when the trial's time is over, the candidate is refused."""
+    trial_hours: float = Field(72.0, gt=0)
+    """The longest that a trial lasts."""
+
+
+class ShadowSettings(Section):
+    """Which of the student's answers the teacher is asked about as well, off the request path.
+
+    Needs `privacy.store: full` and `teacher.data_may_leave: true`. Where these are missing nothing is sampled, and
+    asking for it here is an error.
+    """
+
+    floor: float = Field(0.05, ge=0, le=1)
+    """Probability with which an exchange that the student answered is sampled, at the least. 0: nothing is."""
+    unsure: float = Field(0.25, ge=0, le=1)
+    """The same where the student is only as sure as `trust.min_confidence` asks; from there the probability falls in a
+    straight line to `floor` at confidence 1."""
+    calls_per_hour: int | None = Field(1000, ge=1)
+    """Calls an hour, for each gateway: traffic that would need more is sampled less. null: no limit."""
+    dollars_per_day: float | None = Field(None, gt=0)
+    """Dollars a day, kept in the same way, for each gateway; and where the worker finds that so much is spent, it asks
+    no more until the next day (UTC). null: no limit."""
+    max_concurrency: int = Field(4, ge=1, le=256)
+    """Calls under way at once in one worker."""
+    attempts: int = Field(6, ge=1, le=20)
+    """How often the teacher is tried for one exchange, with growing pauses, before it counts as refused."""
+
+
+class WatchSettings(Section):
+    """How a task's student is watched, and what an alarm does."""
+
+    interval_error: float = Field(0.05, gt=0, lt=0.5)
+    """Chance that an agreement's interval ever misses the truth, however often one looks."""
+    false_alarms: float = Field(0.01, gt=0, lt=0.5)
+    """Chance of a false alarm about agreement within `horizon` comparisons, over all detectors of the task together."""
+    horizon: int = Field(20_000, ge=100)
+    """Comparisons for which `false_alarms` is promised, counted as if each had the lowest sampling probability."""
+    margin: float = Field(0.01, ge=0, lt=0.5)
+    """A drop of agreement smaller than this is never an alarm."""
+    reference_comparisons: int = Field(10_000, ge=100)
+    """The reference is learnt from a version's first so many comparisons."""
+    recent_comparisons: int = Field(200, ge=20)
+    """What counts as recent agreement: the last so many to twice as many comparisons."""
+    burst_window: int = Field(200, ge=1)
+    """Near-duplicates among so many comparisons count as one."""
+    class_fdr: float = Field(0.1, gt=0, lt=1)
+    """Of the classes that an alarm names, the share that may be named by chance."""
+    withdraw: Literal["rejudged", "named", "none"] = "rejudged"
+    """From which classes an alarm takes trust at once. `named`: from those with evidence of loss. `rejudged`: also from
+    those which the rule of `trust` would not trust on what was seen since the change, so that something is done where
+    no class can be named yet. `none`: from none."""
+    max_fallback_share: float = Field(0.5, gt=0, le=1)
+    """Trust is not taken from so many classes that the teacher would answer more than this share; the alarm then says
+    which classes kept their trust all the same, and is critical."""
+    retrain_on: list[Literal["student_agreement", "class_agreement"]] = ["student_agreement", "class_agreement"]
+    """Alarms that ask for the student to be taught again; the others only warn. Drift alone never does."""
+    cooldown_minutes: float = Field(30.0, ge=0)
+    """The shortest time between two alarms of one cause about one version."""
+    drift_window: int = Field(1000, ge=0)
+    """Exchanges in a window that is compared with the reference window for drift; 0 compares none."""
+    drift_false_alarms: float = Field(0.01, gt=0, lt=0.5)
+    """Chance that a window without drift is called drift, over all its signals together."""
+
+
+class PrivacySettings(Section):
+    """What is stored of a task's exchanges."""
+
+    store: Literal["full", "none"] = "full"
+    """`full`: inputs and outputs; `none`: neither. Without inputs nothing can be distilled from traffic."""
+
+
+class DataSettings(Section):
+    """Files of a task."""
+
+    prompts: list[Path] = []
+    """CSV or JSONL with `text` (and `label`, which is ignored): prompts for the teacher to label."""
+    labelled: list[Path] = []
+    """CSV or JSONL with `text` and `label`: known truth."""
+    evaluation: list[Path] = []
+    """CSV or JSONL with `text` and `label`: kept for evaluation, never trained on."""
+    golden: list[Path] = []
+    """CSV or JSONL with `text` and `label`: what every candidate must answer so, or it is refused."""
+
+
+class TaskSettings(Section):
+    """One task: a named job that clients address as `model`."""
+
+    kind: Literal["classification"] = "classification"
+    """Kind of the task."""
+    labels: Annotated[list[str], Field(min_length=2)]
+    """The labels, in a fixed order."""
+    aliases: list[str] = []
+    """Further model names under which clients may ask for this task, for example `gpt-4o`."""
+    templates: list[TemplateSettings] = [
+        TemplateSettings(messages=[TemplateMessage(role="user", content="{text}")]),
+    ]
+    """Prompt templates that the student can read."""
+    teacher: TeacherSettings
+    """The teacher."""
+    distil: DistilSettings = DistilSettings()
+    """How the student is distilled."""
+    trust: TrustSettings = TrustSettings()
+    """When the student may answer."""
+    shadow: ShadowSettings = ShadowSettings()
+    """What the teacher is asked as well."""
+    retrain: RetrainSettings = RetrainSettings()
+    """When and how the student is taught again."""
+    watch: WatchSettings = WatchSettings()
+    """How the student is watched."""
+    privacy: PrivacySettings = PrivacySettings()
+    """What is stored."""
+    data: DataSettings = DataSettings()
+    """Files."""
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, labels: list[str]) -> list[str]:
+        LabelSet(labels)
+        return labels
+
+    @field_validator("templates")
+    @classmethod
+    def _templates_compile(cls, templates: list[TemplateSettings]) -> list[TemplateSettings]:
+        for template in templates:
+            _compile(template)
+        return templates
+
+    @model_validator(mode="after")
+    def _shadow_is_permitted(self) -> TaskSettings:
+        asked = {name for name in ("floor", "unsure") if getattr(self.shadow, name) > 0} & self.shadow.model_fields_set
+        obstacle = self._shadow_obstacle()
+        if asked and self.shadow.floor > 0 and obstacle:
+            raise ValueError(
+                f"shadow.{min(asked)} asks for exchanges to be sent to the teacher as well, but {obstacle}, or set "
+                "shadow.floor to 0"
+            )
+        return self
+
+    @property
+    def samples(self) -> bool:
+        """Whether exchanges of this task are sampled: the settings want it, privacy and the teacher permit it."""
+        return self.shadow.floor > 0 and not self._shadow_obstacle()
+
+    def _shadow_obstacle(self) -> str:
+        """What forbids it and how to allow it; empty where nothing does."""
+        if self.privacy.store != "full":
+            return f"privacy.store is {self.privacy.store!r}, so that their text is not kept; set it to full"
+        if not self.teacher.data_may_leave:
+            return "teacher.data_may_leave is false; set it to true where this task's data may go there"
+        return ""
+
+    def label_set(self) -> LabelSet:
+        """The labels with their version."""
+        return LabelSet(self.labels)
+
+    def compiled_templates(self) -> tuple[Template, ...]:
+        """The prompt templates, ready to match."""
+        return tuple(_compile(template) for template in self.templates)
+
+
+def _compile(template: TemplateSettings) -> Template:
+    return compile_template(template.name, [(message.role, message.content) for message in template.messages])
