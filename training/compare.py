@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.statistics.classes import benjamini_hochberg
 from training.paired import (
-    benjamini_hochberg,
     difference_interval,
     midp_worse,
     not_inferior_p,

@@ -7,7 +7,6 @@ champion does. Where both agree, or neither, nothing is learnt about their diffe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any, Final
 
@@ -27,18 +26,6 @@ def midp_worse(gains: int, losses: int) -> float:
     trials = gains + losses
     logs = [_log_choose(trials, k) - trials * math.log(2) for k in range(losses, trials + 1)]
     return min(1.0, sum(math.exp(value) for value in logs[1:]) + math.exp(logs[0]) / 2)
-
-
-def benjamini_hochberg(p_values: Sequence[float], rate: float) -> list[bool]:
-    """Which hypotheses are rejected while the false discovery rate is held at `rate`.
-
-    Benjamini and Hochberg (J. R. Statist. Soc. B 57, 1995, p. 289): all with a p-value up to the largest p_(i) that is
-    at most `i rate / m`, of m in order of size.
-    """
-    ordered = sorted(p_values)
-    passing = [p for place, p in enumerate(ordered, start=1) if p <= place * rate / len(ordered)]
-    limit = max(passing, default=-1.0)
-    return [p <= limit for p in p_values]
 
 
 def score_statistic(gains: int, losses: int, texts: int, difference: float) -> float:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitoring.statistics.classes import benjamini_hochberg
 from training.paired import (
-    benjamini_hochberg,
     brier_scores,
     difference_interval,
     mean_interval,
