@@ -33,9 +33,9 @@ from training.workflow import labels_file
 
 _TASK: Final = "support-desk"
 _EXAMPLE: Final = Path(__file__).resolve().parents[1] / "examples" / "support_desk"
-_PER_SECOND: Final = 60.0
+_PER_SECOND: Final = 70.0
 _SETTLE_SECONDS: Final = 40.0
-_ALARM_SECONDS: Final = 60.0
+_ALARM_SECONDS: Final = 70.0
 _PROMOTION_SECONDS: Final = 120.0
 _RECOVER_SECONDS: Final = 30.0
 _LAUNCH: Final = frozenset(
@@ -54,7 +54,7 @@ _LAUNCH: Final = frozenset(
         "upgrade_plan",
     }
 )
-"""What people write about when a product is launched and a rival's customers are taken over: four times as often."""
+"""What people write about when a product is launched and a rival's customers are taken over: ten times as often."""
 _PLANTED: Final = ("refund_status", "return_request", "exchange_request")
 
 
@@ -95,12 +95,15 @@ async def _play(house: House, watcher: Watcher, console: Console) -> dict[str, f
     seconds["alarm"] = await _send_until(sender, endless(wave, 2), _ALARM_SECONDS, lambda: watcher.retraining)
     _say(console, watcher)
     fresh_wave = endless(fresh, 3)
-    console.print("The alarm has tripped; trust is withdrawn, a run teaches a candidate …")
+    if watcher.retraining:
+        console.print("The alarm has tripped; trust is withdrawn, a run teaches a candidate …")
+    else:
+        console.print("[red]No alarm asks for a better student yet.[/red]")
     seconds["promotion"] = await _send_until(
         sender, fresh_wave, _PROMOTION_SECONDS, lambda: watcher.promoted is not None and watcher.champion != "1"
     )
     _say(console, watcher)
-    console.print("The new student has taken over …")
+    console.print("The new student has taken over …" if watcher.promoted else "[red]Nobody has taken over.[/red]")
     await _send_until(sender, fresh_wave, _RECOVER_SECONDS, lambda: False)
     _say(console, watcher)
     stop_watching.set()
@@ -115,7 +118,7 @@ def _second_wave() -> tuple[list[Message], list[Message]]:
     The run learns from the first; that agreement recovers is seen on the second, which it has not read.
     """
     messages = read_messages([_EXAMPLE / "second_wave.csv"])
-    mixed = [(number, m) for number, m in enumerate(messages) for _ in range(4 if m.label in _LAUNCH else 1)]
+    mixed = [(number, m) for number, m in enumerate(messages) for _ in range(10 if m.label in _LAUNCH else 1)]
     return [m for number, m in mixed if number % 2 == 0], [m for number, m in mixed if number % 2]
 
 
@@ -211,6 +214,7 @@ def _settings() -> dict[str, Any]:
     task["data"] = {kind: [str(_EXAMPLE / name) for name in names] for kind, names in task["data"].items()}
     task["shadow"] = {"floor": 0.4, "unsure": 0.8, "calls_per_hour": None}
     task["watch"] = {"reference_comparisons": 1500, "horizon": 5000, "recent_comparisons": 200, "cooldown_minutes": 0}
+    task["watch"]["burst_window"] = 20  # a few thousand messages are sent again and again: that is no burst
     task["retrain"] = {"cooldown_minutes": 0, "trial_comparisons": 200, "trial_minimum": 60}
     task["retrain"] |= {"trial_hours": 0.03, "label_budget": 300}
     document |= {"archive": {"flush_seconds": 0.5}, "monitor": {"snapshot_seconds": 1.0}, "shadow": {}}

@@ -13,6 +13,8 @@ from core.errors import SettingsError
 from core.settings import Settings
 from training.progress import Progress, Report
 
+_LEAST_WIDTH = 120
+
 _STAGES = {
     "fit": "Fitting the teacher",
     "label": "The teacher labels",
@@ -33,8 +35,10 @@ def chosen_task(settings: Settings, named: str | None) -> str:
 
 
 def console() -> Console:
-    """Where commands print for people."""
-    return Console(highlight=False, soft_wrap=True)
+    """Where commands print for people. Tables keep their width: what a narrow terminal wraps can still be copied."""
+    screen = Console(highlight=False, soft_wrap=True)
+    screen.width = max(screen.width, _LEAST_WIDTH)
+    return screen
 
 
 def close(screen: Console, text: str) -> None:
