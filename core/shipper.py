@@ -17,6 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from core import locallog
+from core.backoff import Backoff
 from core.errors import StateError
 from core.journal import Journal, archived_field, is_cancelled, stream_of
 from core.locallog import Frame, Segment
@@ -24,8 +25,6 @@ from core.locallog import Frame, Segment
 _BATCHES_IN_TURN: Final = 16
 _REMOVE_SECONDS: Final = 1.0
 _SCAN_BYTES: Final = 1024 * 1024
-_FIRST_DELAY: Final = 0.1
-_LONGEST_DELAY: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -91,18 +90,17 @@ class Shipper:
 
     async def run(self) -> None:
         """Ship until cancelled. Neither Redis nor the disk being away ends it."""
-        delay = _FIRST_DELAY
+        backoff = Backoff()
         while not is_cancelled():
             started = time.monotonic()
             try:
                 busy = await self._round()
             except (RedisError, OSError) as error:
                 self._away(error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LONGEST_DELAY)
+                await backoff.pause()
                 continue
             self._back()
-            delay = _FIRST_DELAY
+            backoff.reset()
             if not busy:
                 self._caught_up = started
                 await asyncio.sleep(self._poll_seconds)

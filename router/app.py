@@ -18,7 +18,6 @@ from router.chat import HOT_PATH, ChatCompletions
 from router.metrics import Metrics
 from router.pool import Pool
 from router.recorder import Recorder
-from router.respond import path_of
 from router.sampling import Sampler, load_secret
 from router.snapshot import Snapshot
 from router.tasks import Tasks
@@ -64,7 +63,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the lifespan."""
         if scope["type"] == "http":
-            if path_of(scope) == HOT_PATH and scope["method"] == "POST":
+            if scope["path"] == HOT_PATH and scope["method"] == "POST":
                 await self._chat(scope, receive, send)
             else:
                 await self._api(scope, receive, send)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from core import wire
 from core.errors import ApiError, BodyTooLargeError, InvalidRequestError
@@ -64,12 +64,6 @@ async def until_disconnected(receive: Receive) -> None:
     """Return when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def path_of(scope: Scope) -> str:
-    """The request's path."""
-    path: str = scope["path"]
-    return path
 
 
 async def _read_rest(receive: Receive, limit: int, first: bytes) -> bytes:

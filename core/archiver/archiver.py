@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.archive import Archive, Row, fits
 from core.archiver.housekeeping import Housekeeping
+from core.backoff import Backoff
 from core.errors import StateError
 from core.journal import START, Entry, Journal, archived_field, is_cancelled
 from core.ledger import Ledger, Move
@@ -24,8 +25,6 @@ from core.records import SCHEMA, decode
 _READ_ENTRIES: Final = 8
 _BLOCK_MS: Final = 250
 _HELD_SECONDS: Final = 30.0
-_FIRST_DELAY: Final = 0.1
-_LONGEST_DELAY: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -90,18 +89,17 @@ class Archiver:
 
     async def run(self) -> None:
         """Archive until cancelled. Redis, the ledger or the disk being away does not end it."""
-        delay = _FIRST_DELAY
+        backoff = Backoff()
         while not is_cancelled():
             started = time.monotonic()
             try:
                 waiting = await self._round()
             except (RedisError, SQLAlchemyError, OSError, StateError) as error:
                 self._away(error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LONGEST_DELAY)
+                await backoff.pause()
                 continue
             self._back()
-            delay = _FIRST_DELAY
+            backoff.reset()
             if not waiting:
                 self._caught_up = started
 

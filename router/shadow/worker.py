@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
+from core.backoff import Backoff
 from core.errors import StateError
 from core.journal import Entry, Journal, is_cancelled, stream_name
 from core.records import Exchange, Kind, decode
@@ -23,8 +24,6 @@ CLAIM_SECONDS: Final = 60.0
 _ENTRIES_AT_ONCE: Final = 8
 _BLOCK_MS: Final = 200
 _FORGET_MS: Final = 3600 * 1000
-_FIRST_DELAY: Final = 0.1
-_LONGEST_DELAY: Final = 5.0
 
 
 class ShadowWorker:
@@ -57,18 +56,17 @@ class ShadowWorker:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        delay = _FIRST_DELAY
+        backoff = Backoff()
         try:
             while not is_cancelled():
                 try:
                     await self._round()
                 except (RedisError, OSError) as error:
                     self._away(error)
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 2, _LONGEST_DELAY)
+                    await backoff.pause()
                     continue
                 self._back()
-                delay = _FIRST_DELAY
+                backoff.reset()
         finally:
             for working in self._working.values():
                 working.cancel()
