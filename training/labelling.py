@@ -17,7 +17,7 @@ from core.budget import Budget, most_completion_tokens, require_price, worst_cas
 from core.errors import PermissionDeniedError
 from core.labels import LabelSet
 from core.prices import Price, price_of
-from core.settings import TeacherSettings
+from core.settings import TaskSettings, TeacherSettings
 from core.teacher import TeacherAnswer, label_request
 from training.answers import AnswerCache, answer_key
 from training.progress import Progress, Report, silent
@@ -69,6 +69,15 @@ def require_permission(teacher: TeacherSettings, task: str) -> None:
             f"tasks.{task}.teacher.data_may_leave is false: no text may be sent to {teacher.base_url} for labelling; "
             "set it to true where this task's data may go there"
         )
+
+
+def why_not_ask(task: TaskSettings) -> str:
+    """Why a run may not have the teacher label texts by itself; empty where it may."""
+    if not task.teacher.data_may_leave:
+        return "teacher.data_may_leave is false"
+    if task.retrain.label_budget_usd is not None and price_of(task.teacher) is None:
+        return "the teacher's price is not known; set teacher.input_price and teacher.output_price"
+    return ""
 
 
 def estimate(texts: Sequence[str], labels: LabelSet, teacher: TeacherSettings, cache: AnswerCache) -> Estimate:

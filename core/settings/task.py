@@ -109,6 +109,11 @@ class RetrainSettings(Section):
     """Most runs that start by themselves in 24 hours."""
     attempts: int = Field(3, ge=1)
     """How often a step of a run is begun before the run is given up."""
+    recent_texts: int = Field(2000, ge=0)
+    """A run that an alarm has started waits until recent traffic holds so many different texts to learn from: those
+    that the teacher has answered, and others as far as `label_budget` goes. 0: it waits for none."""
+    recent_wait_hours: float = Field(24.0, ge=0)
+    """But it waits no longer than this."""
     label_budget: int = Field(2000, ge=0)
     """Most teacher calls in a run that label recent traffic of which the teacher has not been asked."""
     label_budget_usd: float | None = Field(5.0, ge=0)

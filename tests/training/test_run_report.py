@@ -12,7 +12,7 @@ from training.compare import Limits, Pairs, compare
 from training.gates import judge
 from training.runs.picture import draw_differences
 from training.runs.report import ClassLine, Report, render
-from training.runs.results import About, CandidateResult, DataResult, TrialResult
+from training.runs.results import About, CandidateResult, DataResult, TrafficResult, TrialResult
 
 EVIL = '<script>alert("x")</script>'
 LABELS = ["order", EVIL, "praise"]
@@ -60,6 +60,7 @@ def _report(**changes):
         "started": 0.0,
         "ended": 60.0,
         "about": About("trainer", 0.0, [EVIL], ["alarm_1"], EVIL),
+        "traffic": TrafficResult(1900, 2000, 24.0),
         "data": DataResult("ab", 900, 600, 0, 300, 300, 150, {EVIL: 3}, 5, 0.5, "run_1", [EVIL]),
         "trained": CandidateResult("ngram", 0, 1.0, 0.9, 3, {}),
         "gates": gates,

@@ -20,7 +20,7 @@ from training.gates import GateReport
 from training.promotion import promote
 from training.register import trust_rows
 from training.runs import STEPS, Runner, begin_run
-from training.runs.results import DataResult, TrialResult, found
+from training.runs.results import DataResult, TrafficResult, TrialResult, found
 from training.trust import Verdict
 
 
@@ -95,6 +95,47 @@ def test_from_an_alarm_to_a_new_champion(world):
     card = load_student(folder / "student").card
     assert card.data["run"] == run.id
     assert card.data["run_sha256"] == data.sha256
+
+
+def test_a_run_that_an_alarm_started_waits_until_there_is_enough_to_learn_from(built_world, tmp_path):
+    with World.copied(built_world, tmp_path, recent_texts=150) as world:
+        context = world.context()
+        run = begin_run(context, "desk", [world.alarm("order")])
+        runner = Runner(context)
+        for _ in range(4):  # more often than a step may fail
+            assert not runner.work(run.id)
+        waiting = world.ledger.runs.get(run.id)
+        assert (waiting.step, waiting.attempts, waiting.state) == ("await_traffic", 0, RunState.RUNNING)
+        world.exchange(second_wave(80, seed=8), load_student(world.registry.fetch("desk", "1", tmp_path / "champion")))
+        assert not runner.work(run.id)
+        went_on = world.ledger.runs.get(run.id)
+        waited = found(went_on, "await_traffic", TrafficResult)
+        assert went_on.step == "trial"
+        assert waited.texts >= waited.wanted == 150
+
+
+def test_it_waits_no_longer_than_it_may(built_world, tmp_path):
+    clock = Clock()
+    with World.copied(built_world, tmp_path, recent_texts=150, recent_wait_hours=6) as world:
+        context = world.context(clock=clock)
+        run = begin_run(context, "desk", [world.alarm("order")])
+        runner = Runner(context)
+        clock.ahead = 5.9 * 3600
+        assert not runner.work(run.id)
+        assert world.ledger.runs.get(run.id).step == "await_traffic"
+        clock.ahead = 6.1 * 3600
+        runner.work(run.id)
+        waited = found(world.ledger.runs.get(run.id), "await_traffic", TrafficResult)
+        assert waited.texts < waited.wanted
+        assert waited.hours > 6
+
+
+def test_a_run_that_a_person_asked_for_waits_for_nothing(built_world, tmp_path):
+    with World.copied(built_world, tmp_path, recent_texts=150) as world:
+        context = world.context()
+        run = begin_run(context, "desk", actor="person")
+        Runner(context).work(run.id)
+        assert world.ledger.runs.get(run.id).step == "trial"
 
 
 def test_a_bad_candidate_is_refused_and_the_classes_named(world):

@@ -9,11 +9,10 @@ import msgspec
 from core.errors import BudgetExceededError, DataError
 from core.ledger import Run
 from core.prices import price_of
-from core.settings import TaskSettings
 from training.answers import AnswerCache, answer_key
 from training.data import choose_unanswered
 from training.examples import from_answer, write_examples
-from training.labelling import label
+from training.labelling import label, why_not_ask
 from training.runs.context import RunContext
 from training.runs.results import About
 from training.traffic import Sample, Traffic, Unanswered
@@ -38,7 +37,7 @@ def label_recent(
     labels, teacher = task.label_set(), task.teacher
     with AnswerCache(answers_file(context.settings, run.task)) as cache:
         chosen = _choose(context, run, traffic, about, cache)
-        refusal = _why_not_ask(task)
+        refusal = why_not_ask(task)
         if chosen and refusal:
             notes.append(f"{len(chosen)} recent texts were not labelled: {refusal}")
         elif chosen:
@@ -89,12 +88,3 @@ def _choose(context: RunContext, run: Run, traffic: Traffic, about: About, cache
     )
     write_examples(path, [_Chosen(chosen)])
     return chosen
-
-
-def _why_not_ask(task: TaskSettings) -> str:
-    """Why the teacher may not be asked, or nothing."""
-    if not task.teacher.data_may_leave:
-        return "teacher.data_may_leave is false"
-    if task.retrain.label_budget_usd is not None and price_of(task.teacher) is None:
-        return "the teacher's price is not known; set teacher.input_price and teacher.output_price"
-    return ""

@@ -18,7 +18,7 @@ from training.compare import ClassResult, PairedResult
 from training.gates import GateReport
 from training.runs.context import RunContext
 from training.runs.picture import draw_differences
-from training.runs.results import About, CandidateResult, DataResult, RegisterResult, TrialResult, found
+from training.runs.results import About, CandidateResult, DataResult, RegisterResult, TrafficResult, TrialResult, found
 from training.runs.verdict import Verdict
 from training.whole import write_whole
 
@@ -61,6 +61,7 @@ class Report(msgspec.Struct, frozen=True):
     started: float
     ended: float
     about: About
+    traffic: TrafficResult | None
     data: DataResult | None
     trained: CandidateResult | None
     gates: GateReport | None
@@ -107,6 +108,7 @@ def build_report(context: RunContext, run: Run, verdict: Verdict) -> Report:
         started=run.started,
         ended=context.clock(),
         about=about,
+        traffic=found(run, "await_traffic", TrafficResult),
         data=data,
         trained=found(run, "candidate", CandidateResult),
         gates=gates,

@@ -9,7 +9,7 @@ import msgspec
 from core.ledger import Run
 from training.compare import PairedResult
 
-STEPS: Final = ("data", "candidate", "gates", "register", "trial", "verdict")
+STEPS: Final = ("await_traffic", "data", "candidate", "gates", "register", "trial", "verdict")
 FIRST_STEP: Final = STEPS[0]
 
 T = TypeVar("T")
@@ -29,6 +29,16 @@ class About(msgspec.Struct, frozen=True):
     """For a person."""
     earlier: int = 0
     """Candidates that were judged before, for the same alarm."""
+
+
+class TrafficResult(msgspec.Struct, frozen=True):
+    """Step `await_traffic`."""
+
+    texts: int
+    """Different recent texts to learn from."""
+    wanted: int
+    hours: float
+    """That the run waited for them."""
 
 
 class DataResult(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import DataError, ModelFolderError, PermissionDeniedError, SettingsError, TutelageError
 from core.ledger import Run, RunState
 from training.gates import GateReport
+from training.runs.await_traffic import await_traffic
 from training.runs.context import RunContext
 from training.runs.judge import run_gates
 from training.runs.prepare import collect_data, make_candidate
@@ -48,6 +49,7 @@ def _after_gates(result: msgspec.Struct) -> str:
 
 
 _STEPS: Final = {
+    "await_traffic": _Step(await_traffic, _always("data")),
     "data": _Step(collect_data, _always("candidate")),
     "candidate": _Step(make_candidate, _always("gates")),
     "gates": _Step(run_gates, _after_gates),
@@ -76,6 +78,8 @@ class Runner:
         self._stale_seconds = stale_seconds
         self._retry_seconds = retry_seconds
         self._not_before: dict[str, float] = {}
+        self._waits: dict[str, str] = {}
+        """Run -> the step at which it waits, so that the log says so once and not at every look."""
 
     def work(self, run_id: str) -> bool:
         """Do the steps of a run until it ends, waits, or must be left to somebody else; True where it ended.
@@ -117,13 +121,15 @@ class Runner:
             return self._end(run, give_up(self._context, run, f"{why}: {run.reason}" if run.reason else why))
         if not self._runs.count_attempt(run.id, self._owner, run.step, self._context.clock()):
             return False
-        _log.info("run_step", run=run.id, task=run.task, step=run.step, attempt=run.attempts + 1)
+        if self._waits.get(run.id) != run.step:
+            _log.info("run_step", run=run.id, task=run.task, step=run.step, attempt=run.attempts + 1)
         if run.step not in _STEPS:
             return self._end(run, decide(self._context, run))
         step = _STEPS[run.step]
         result = step.do(self._context, run)
         now = self._context.clock()
         if result is None:
+            self._waits[run.id] = run.step
             self._runs.wait(run.id, self._owner, run.step, now)
             return False
         candidate = result.version if isinstance(result, RegisterResult) else None
@@ -134,6 +140,7 @@ class Runner:
         """Write the report, then close the run. Never goes on."""
         report = write_report(self._context, run, verdict)
         now = self._context.clock()
+        self._waits.pop(run.id, None)
         decided = {RunState.PROMOTED: "passed", RunState.REFUSED: "refused"}.get(verdict.state, "")
         self._runs.close(
             run, self._owner, verdict.state, verdict=decided, reason=verdict.reason, report=str(report), at=now
