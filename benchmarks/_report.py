@@ -7,6 +7,7 @@ code 1 where a judged claim does not hold.
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +35,12 @@ class Claim:
     def holds(self) -> bool | None:
         """Whether the value reaches its bound (all claims are of the kind "at least"); None where it is not judged."""
         return None if self.bound is None else self.value >= self.bound
+
+
+def points(name: str, difference: float, drop: float, *, full: float | None = None) -> Claim:
+    """The claim that a difference of two shares is at least `-drop` points. One that is not known does not hold."""
+    measured = float("-inf") if math.isnan(difference) else 100 * difference
+    return Claim(name, measured, -drop, -(drop if full is None else full), " points")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

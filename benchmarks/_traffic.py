@@ -46,6 +46,15 @@ def read_messages(paths: Iterable[Path], text: str = "text", label: str = "label
     return messages
 
 
+def write_messages(path: Path, messages: Iterable[Message]) -> str:
+    """Write a CSV file with the columns `text` and `label`; returns its path."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows((message.text, message.label) for message in messages)
+    return str(path)
+
+
 def endless(messages: Sequence[Message], seed: int) -> Iterable[Message]:
     """The messages in a random order, again and again in new ones."""
     rng = random.Random(seed)

@@ -38,9 +38,23 @@ class Watcher:
         return next((run for run in self.runs.values() if run.state is RunState.PROMOTED), None)
 
     @property
-    def retraining(self) -> bool:
-        """Whether an alarm has asked for a better student."""
-        return any(alarm.retrain for alarm in self.alarms.values())
+    def has_data(self) -> bool:
+        """Whether a run has gathered what its candidate learns from, or has ended."""
+        return any("data" in run.record or run.state is not RunState.RUNNING for run in self.runs.values())
+
+    def alarm_since(self, at: float) -> Alarm | None:
+        """The first alarm from then on (seconds since the epoch) that asks for a better student."""
+        asking = [alarm for alarm in self.alarms.values() if alarm.retrain and alarm.opened >= at]
+        return min(asking, key=lambda alarm: alarm.opened, default=None)
+
+    def alarms_before(self, at: float) -> list[Alarm]:
+        """All alarms that were opened before then."""
+        return [alarm for alarm in self.alarms.values() if alarm.opened < at]
+
+    @property
+    def run(self) -> Run | None:
+        """The newest run."""
+        return max(self.runs.values(), key=lambda run: run.started, default=None)
 
     @property
     def champion(self) -> str:

@@ -87,7 +87,11 @@ class StudentAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
-    """One request and what answered it. Times in milliseconds, `at` in seconds since the epoch (UTC)."""
+    """One request and what answered it. Times in milliseconds, `at` in seconds since the epoch (UTC).
+
+    `teacher_distribution` is the teacher's over the task's labels where it answered and gave one, packed as a student's
+    is.
+    """
 
     id: str
     task: str
@@ -102,6 +106,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
     request: bytes = b""
     output: str | None = None
     label: str | None = None
+    teacher_distribution: bytes = b""
     student: StudentAnswer | None = None
     completion_id: str = ""
     request_id: str = ""

@@ -9,12 +9,12 @@ log-probabilities is a distribution over the labels; without log-probabilities t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from core import wire
-from core.labels import LabelSet, unpack_floats
+from core.labels import LabelSet, pack_floats, unpack_floats
 from core.settings import TeacherSettings
 
 _LOGPROBS = {"logprobs": True, "top_logprobs": wire.MAX_TOP_LOGPROBS}
@@ -69,12 +69,9 @@ def read_answer(completion: wire.Completion, labels: LabelSet, teacher: TeacherS
     """Read the label, and the distribution where there is one, out of a completion."""
     usage = completion.tokens
     label = _label_of(completion.content, labels, teacher)
-    vendor = completion.tutelage
-    if vendor is not None and vendor.label_set == labels.version and vendor.distribution:
-        values = unpack_floats(vendor.answer().distribution)
-        spread = dict(zip(labels.names, values, strict=True))
+    spread = vendor_distribution(completion.tutelage, labels)
+    if spread:
         return TeacherAnswer(label, spread, "distribution", usage.prompt_tokens, usage.completion_tokens)
-    spread = {}
     for token, logprob in completion.first_token_logprobs.items():
         name = _label_of(token, labels, teacher)
         if name is not None:
@@ -83,6 +80,21 @@ def read_answer(completion: wire.Completion, labels: LabelSet, teacher: TeacherS
     return TeacherAnswer(
         label, spread if method == "logprobs" else {}, method, usage.prompt_tokens, usage.completion_tokens
     )
+
+
+def vendor_distribution(vendor: wire.VendorField | None, labels: LabelSet) -> dict[str, float]:
+    """The distribution that a server of ours sends in its field; empty where there is none over these labels."""
+    if vendor is None or vendor.label_set != labels.version or not vendor.distribution:
+        return {}
+    try:
+        return dict(zip(labels.names, unpack_floats(vendor.answer().distribution), strict=True))
+    except ValueError:
+        return {}  # somebody else's server, which uses the field's name for something of its own
+
+
+def pack_distribution(spread: Mapping[str, float], labels: LabelSet) -> bytes:
+    """A teacher's distribution as records hold it: one float16 a label, in their order; nothing where it is empty."""
+    return pack_floats([spread.get(name, 0.0) for name in labels.names]) if spread else b""
 
 
 def _choose_prompt(labels: LabelSet, instructions: str) -> str:

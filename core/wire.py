@@ -173,6 +173,7 @@ class Chunk(msgspec.Struct):
     model: str = ""
     usage: _Usage | None = None
     error: Any = None
+    tutelage: VendorField | None = None
 
 
 class FeedbackRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -21,7 +22,13 @@ from starlette.types import Send
 from core import wire
 from core.errors import ApiError, DeadlineError, UpstreamError
 from core.records import Answerer, Usage
-from core.teacher import forward_request, label_request, read_answer
+from core.teacher import (
+    forward_request,
+    label_request,
+    pack_distribution,
+    read_answer,
+    vendor_distribution,
+)
 from router.by_student import send_label_stream, top_of
 from router.call import Call, Headers
 from router.recorder import Recorder
@@ -64,13 +71,14 @@ class _Attempt:
         )
         self.recorder.exchange(record)
 
-    def record_answer(self, completion: wire.Completion, output: str | None) -> None:
-        """Record a whole answer of the teacher's."""
+    def record_answer(self, completion: wire.Completion, output: str | None, spread: Mapping[str, float]) -> None:
+        """Record a whole answer of the teacher's, with its distribution: what it said anyway, a student can learn."""
         self.record(
             Answerer.TEACHER,
             200,
             model=completion.model,
             output=output,
+            teacher_distribution=pack_distribution(spread, self.task.labels),
             completion_id=completion.id,
             usage=completion.tokens,
         )
@@ -84,6 +92,7 @@ class _Heard:
     completion_id: str = ""
     usage: Usage = field(default_factory=Usage)
     content: list[str] = field(default_factory=list)
+    vendor: wire.VendorField | None = None
     started: bool = False
 
     def note(self, chunk: wire.Chunk) -> None:
@@ -91,6 +100,7 @@ class _Heard:
         self.completion_id = self.completion_id or chunk.id
         if chunk.usage is not None:
             self.usage = Usage(chunk.usage.prompt_tokens or 0, chunk.usage.completion_tokens or 0)
+        self.vendor = chunk.tutelage or self.vendor
         self.content += [choice.delta.content for choice in chunk.choices if choice.delta.content]
 
 
@@ -130,7 +140,8 @@ async def _forward(attempt: _Attempt) -> None:
     if found is None:
         return
     completion, answer = found
-    attempt.record_answer(completion, completion.content)
+    spread = read_answer(completion, task.labels, task.settings.teacher).distribution
+    attempt.record_answer(completion, completion.content, spread)
     if completion.tutelage is not None:
         answer = without_vendor(answer, completion.tutelage, task.labels, wanted=call.wants_vendor)
     await send_json(attempt.send, 200, answer, call.answered_headers())
@@ -145,7 +156,7 @@ async def _choose(attempt: _Attempt, text: str) -> None:
     answer = read_answer(completion, task.labels, task.settings.teacher)
     if answer.label is None:
         raise UpstreamError("the teacher answered with something that is none of the task's labels")
-    attempt.record_answer(completion, answer.label)
+    attempt.record_answer(completion, answer.label, answer.distribution)
     spread = sorted(answer.distribution.items(), key=lambda pair: -pair[1])
     usage = completion.tokens
     if request.stream:
@@ -250,11 +261,13 @@ def _passed(events: list[bytes], heard: _Heard, *, keep_usage: bool) -> tuple[by
 
 
 def _record_stream(attempt: _Attempt, heard: _Heard, *, complete: bool, error: str = "") -> None:
+    labels = attempt.task.labels
     attempt.record(
         Answerer.TEACHER,
         200,
         model=heard.model,
         output="".join(heard.content),
+        teacher_distribution=pack_distribution(vendor_distribution(heard.vendor, labels), labels),
         completion_id=heard.completion_id,
         usage=heard.usage,
         complete=complete,

@@ -65,6 +65,7 @@ _EXCHANGE: Final[list[tuple[str, pa.DataType]]] = [
     ("request", pa.binary()),
     ("output", pa.string()),
     ("label", pa.string()),
+    ("teacher_distribution", pa.binary()),
     ("completion_id", pa.string()),
     ("request_id", pa.string()),
     ("user", pa.string()),

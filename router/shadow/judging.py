@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from core.clusters import cluster_id
 from core.errors import BudgetExceededError, TeacherError, TeacherTimeoutError, UnreadableAnswerError
 from core.ids import mint
-from core.labels import LabelSet, pack_floats
+from core.labels import LabelSet
 from core.records import Answerer, Comparison, Exchange, Outcome, StudentAnswer
-from core.teacher import TeacherAnswer
+from core.teacher import TeacherAnswer, pack_distribution
 
 _ERROR_CHARACTERS = 300
 _GATEWAY_TIMEOUT = 504
@@ -40,7 +40,7 @@ def of_cascade(exchange: Exchange) -> Verdict:
     """
     if exchange.answered_by is Answerer.TEACHER and exchange.complete:
         if exchange.label is not None:
-            return Verdict(Outcome.CASCADED, exchange.label)
+            return Verdict(Outcome.CASCADED, exchange.label, exchange.teacher_distribution)
         return Verdict(Outcome.UNREADABLE, error="the teacher's answer is none of the labels")
     late = exchange.status == _GATEWAY_TIMEOUT
     return Verdict(Outcome.TIMED_OUT if late else Outcome.REFUSED, error=_shortened(exchange.error))
@@ -51,8 +51,7 @@ def of_answer(answer: TeacherAnswer, labels: LabelSet, cost_usd: float) -> Verdi
     if answer.label is None:
         error = "the teacher's answer is none of the labels"
         return Verdict(Outcome.UNREADABLE, cost_usd=cost_usd, error=error)
-    spread = answer.distribution
-    packed = pack_floats([spread.get(name, 0.0) for name in labels.names]) if spread else b""
+    packed = pack_distribution(answer.distribution, labels)
     return Verdict(Outcome.ANSWERED, answer.label, packed, cost_usd)
 
 

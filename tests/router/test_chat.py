@@ -2,14 +2,16 @@
 
 import json
 import threading
+from contextlib import ExitStack
 
 import httpx
 import openai
 import pytest
 
+from core.labels import unpack_floats
 from core.ledger import Trust
 from core.records import Answerer, Reason
-from tests.router.conftest import VERSION
+from tests.router.conftest import VERSION, run_gateway
 from tests.support.students import LABELS
 
 
@@ -225,3 +227,16 @@ def test_feedback_takes_our_id_and_the_completions_id(gateway):
     assert (first.exchange, first.label, first.task) == (exchange, "refund_status", "desk")
     assert second.exchange == "chatcmpl-teacher"
     assert gateway.metric("tutelage_gateway_feedback_total") == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_teacher_of_ours_says_of_every_label_is_kept_for_the_next_student(tmp_path, student_url, stream):
+    with ExitStack() as stack:
+        running = run_gateway(stack, tmp_path, student_url, teacher={"base_url": f"{student_url}/v1", "model": "desk"})
+        answer = running.ask("please refund me", stream=stream)
+        assert "tutelage" not in answer.text
+        (record,) = running.records()
+    assert record.answered_by is Answerer.TEACHER
+    spread = unpack_floats(record.teacher_distribution)
+    assert sum(spread) == pytest.approx(1, abs=1e-2)
+    assert LABELS[spread.index(max(spread))] == record.label

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from core.labels import unpack_floats
 from core.records import Answerer
 from tests.router.conftest import run_gateway
 from tests.router.test_errors import assert_shape
@@ -39,6 +40,9 @@ def test_it_is_asked_among_numbers_and_answers_with_a_label(gateway):
     (record,) = gateway.records()
     assert (record.answered_by, record.label, record.output) == (Answerer.TEACHER, LABELS[2], LABELS[2])
     assert record.usage.prompt_tokens == 7
+    assert unpack_floats(record.teacher_distribution) == pytest.approx(
+        [0.2, 0.0, 0.7, *[0.0] * (len(LABELS) - 3)], abs=1e-3
+    )
 
 
 def test_it_streams_as_a_label(gateway):

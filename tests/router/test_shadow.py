@@ -177,7 +177,8 @@ async def test_what_was_drawn_is_asked_about_once_and_what_was_cascaded_not_at_a
     house = await make_house()
     house.teacher.logprobs = {"refund_status": -0.1, "praise": -3.0}
     drawn, passed = [exchange(f"where is number {n}", at=NOW + n) for n in range(20)], exchange(shadow=False)
-    asked_anyway, alone = cascaded(), cascaded(student=None)
+    spread = pack_floats([0.25] * 4)
+    asked_anyway, alone = cascaded(teacher_distribution=spread), cascaded(student=None)
     async with shadowing(house):
         house.record(*drawn, passed, asked_anyway, alone)
         found = {comparison.exchange: comparison for comparison in await house.until_compared(21)}
@@ -205,6 +206,7 @@ async def test_what_was_drawn_is_asked_about_once_and_what_was_cascaded_not_at_a
     assert one.challenger is None
 
     other = found[asked_anyway.id]
+    assert other.teacher_distribution == spread, "what the teacher said to a client anyway"
     assert (other.outcome, other.probability, other.served_by) == (Outcome.CASCADED, 1.0, Answerer.TEACHER)
     assert (other.teacher_label, other.agrees, other.cost_usd) == ("praise", False, 0.0)
 
