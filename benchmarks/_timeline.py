@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def _draw(timeline: Timeline) -> Any:
     _draw_estimates(upper, timeline.points, "student", _BLUE, "student agreement")
     _draw_estimates(upper, timeline.points, "served", _ORANGE, "served agreement")
     upper.set_ylabel("agreement with the teacher")
-    upper.set_ylim(0.4, 1.01)
+    upper.set_ylim(_lowest(timeline.points), 1.01)
     upper.legend(loc="lower left", frameon=False)
     upper.set_title(timeline.title, loc="left", fontweight="bold")
     x = [point.exchanges for point in timeline.points]
@@ -91,17 +92,25 @@ def _draw(timeline: Timeline) -> Any:
             axes.axvline(event.exchanges, color=colour, linewidth=1.2, linestyle="--" if event.kind == "wave" else "-")
         upper.annotate(
             event.text,
-            (event.exchanges, 0.995 - 0.033 * (number % 5)),
+            (event.exchanges, 0.985 - 0.055 * (number % 5)),
+            xycoords=("data", "axes fraction"),
             xytext=(4, 0),
             textcoords="offset points",
             color=colour,
             fontsize=8,
             va="top",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
         )
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
     return figure
+
+
+def _lowest(points: Sequence[Point]) -> float:
+    """Where the axis begins: a tenth below the lowest estimate, and at 0.6 at the most."""
+    values = [found.value for point in points for found in (point.student, point.served) if found is not None]
+    return max(0.0, min(0.6, math.floor(10 * min(values, default=1.0)) / 10 - 0.1))
 
 
 def _draw_estimates(axes: Any, points: Sequence[Point], name: str, colour: str, label: str) -> None:
