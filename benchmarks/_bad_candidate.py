@@ -11,16 +11,16 @@ from core.models.folder import load_student
 from core.settings import TaskSettings
 from training.compare import Pairs, compare
 from training.distil import distil
-from training.examples import Example, read_examples
+from training.examples import Example
 from training.gates import GateReport, judge, spent_alpha
-from training.runs.judge import distributions, limits_of
+from training.runs.judge import distributions, latency_ms, limits_of, size_mb
 
 
 def refuse_bad_candidate(
     name: str,
     task: TaskSettings,
     champion: Path,
-    labels_file: Path,
+    taught: Sequence[Example],
     held: Sequence[tuple[str, str]],
     folder: Path,
     *,
@@ -28,14 +28,16 @@ def refuse_bad_candidate(
 ) -> GateReport:
     """Teach a student that mistakes each of the `planted` classes for the next one, and judge it beside the champion.
 
-    `held`, pairs of text and label, is what both are judged on. The candidate's only fault is the planted one.
+    `taught` is what the champion was taught, `held`, pairs of text and label, what both are judged on: the candidate's
+    only fault is the planted one.
     """
-    examples = [_mistaught(example, planted) for example in read_examples(labels_file, task.label_set())]
+    examples = [_mistaught(example, planted) for example in taught]
     bad = distil(name, task, examples, folder / "bad-candidate")
     labels = task.label_set()
     texts = [text for text, _ in held]
+    old, new = load_student(champion), load_student(bad.folder)
     answers = np.array([labels.index[label] for _, label in held], dtype=np.int64)
-    before, after = (distributions(load_student(path), texts, labels.names) for path in (champion, bad.folder))
+    before, after = (distributions(student, texts, labels.names) for student in (old, new))
     pairs = Pairs(
         champion=before.argmax(axis=1) == answers,
         candidate=after.argmax(axis=1) == answers,
@@ -46,7 +48,15 @@ def refuse_bad_candidate(
     limits = limits_of(task, spent_alpha(task.retrain.alpha, 0))
     paired = compare(pairs, labels.names, limits)
     return judge(
-        paired, before, after, answers, limits, golden={}, latency_ms=0.1, champion_latency_ms=0.1, size_mb=8.0
+        paired,
+        before,
+        after,
+        answers,
+        limits,
+        golden={},
+        latency_ms=latency_ms(new, texts),
+        champion_latency_ms=latency_ms(old, texts),
+        size_mb=size_mb(bad.folder),
     )
 
 

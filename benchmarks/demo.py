@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import yaml
 from rich.console import Console
 
@@ -31,7 +31,9 @@ from benchmarks._traffic import Message, Sender, Traffic, endless, read_messages
 from benchmarks._truth import Span, read_truth
 from benchmarks._watching import Watcher
 from core.settings import Settings, load_settings
-from training.workflow import labels_file
+from training.runs.context import run_folder
+from training.runs.prepare import DATA_FILE
+from training.traffic import Sample
 
 _TASK: Final = "support-desk"
 _EXAMPLE: Final = Path(__file__).resolve().parents[1] / "examples" / "support_desk"
@@ -86,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             watcher = Watcher(settings, _TASK, Traffic(), Timeline("Support desk: the loop closes"))
             story = asyncio.run(_play(house, watcher, console))
             counted = count_claims(settings, watcher)
-        refusals = _judge_bad_candidate(settings, folder, console)
+        refusals = _judge_bad_candidate(settings, watcher, folder, console)
         console.print("Asking the teacher about every exchange, to see what really was …")
         truth = read_truth(settings, watcher.ledger, _TASK)
         watcher.ledger.close()
@@ -162,22 +164,16 @@ def _read(*names: str) -> Sequence[Message]:
     return read_messages([_EXAMPLE / f"{name}.csv" for name in names])
 
 
-def _judge_bad_candidate(settings: Settings, folder: Path, console: Console) -> list[str]:
-    """Put a bad candidate to the gates; returns why it was refused."""
-    with (_EXAMPLE / "evaluation.csv").open(newline="", encoding="utf-8") as file:
-        held = [(row["text"], row["label"]) for row in csv.DictReader(file)]
-    versions = (settings.students_folder / _TASK).glob("[0-9]*")
-    champion = max(versions, key=lambda path: int(path.name))
+def _judge_bad_candidate(settings: Settings, watcher: Watcher, folder: Path, console: Console) -> list[str]:
+    """Put a bad candidate to the gates, beside the champion; returns why it was refused."""
+    if watcher.promoted is None:
+        return []
+    held = [(message.text, message.label or "") for message in _read("evaluation")]
+    data = run_folder(settings, watcher.promoted.id) / DATA_FILE
+    taught = [msgspec.json.decode(line, type=Sample).example for line in data.read_bytes().splitlines()]
+    champion = settings.students_folder / _TASK / watcher.promoted.candidate
     console.print(f"A deliberately bad candidate, taught to mistake {', '.join(_PLANTED)} for one another …")
-    report = refuse_bad_candidate(
-        _TASK,
-        settings.task(_TASK),
-        champion,
-        labels_file(settings, _TASK),
-        held,
-        folder,
-        planted=_PLANTED,
-    )
+    report = refuse_bad_candidate(_TASK, settings.task(_TASK), champion, taught, held, folder, planted=_PLANTED)
     for refusal in report.refusals:
         console.print(f"  refused ({refusal.gate}): {refusal.text}")
     return [refusal.text for refusal in report.refusals]
@@ -200,7 +196,7 @@ def _conclude(
         Claim("alarms that ask for a better student", float(story.alarmed < float("inf")), 1, 1),
         Claim("candidates promoted", float(watcher.promoted is not None), 1, 1),
         points("student agreement after the swap, less that before", after.student - before.student, 5),
-        points("served agreement after the swap, less that before", after.served - before.served, 3),
+        points("served agreement after the swap, less that before", after.served - before.served, 5),
         points("classes trusted in the end, less those before", returned, 0),
         Claim("planted classes named in the refusal", float(named), len(_PLANTED), len(_PLANTED)),
     ]

@@ -49,9 +49,9 @@ def run_gates(context: RunContext, run: Run) -> GateReport:
         answers,
         limits,
         golden=_golden(task, candidate),
-        latency_ms=_latency_ms(candidate, texts),
-        champion_latency_ms=_latency_ms(champion, texts),
-        size_mb=_size_mb(candidate_folder(context, run)),
+        latency_ms=latency_ms(candidate, texts),
+        champion_latency_ms=latency_ms(champion, texts),
+        size_mb=size_mb(candidate_folder(context, run)),
     )
 
 
@@ -93,7 +93,7 @@ def _golden(task: TaskSettings, candidate: Student) -> dict[str, bool]:
     return {e.text: bool(right) for e, right in zip(examples, predicted == wanted, strict=True)}
 
 
-def _latency_ms(student: Student, texts: Sequence[str]) -> float:
+def latency_ms(student: Student, texts: Sequence[str]) -> float:
     """Median time for one text, in milliseconds; 0 without texts."""
     taken = []
     for text in texts[:_TIMED]:
@@ -103,5 +103,6 @@ def _latency_ms(student: Student, texts: Sequence[str]) -> float:
     return statistics.median(taken) if taken else 0.0
 
 
-def _size_mb(folder: Path) -> float:
+def size_mb(folder: Path) -> float:
+    """Size of a student's folder, in megabytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -23,7 +24,8 @@ from training.taught import read_taught
 from training.traffic import Sample, read_traffic
 from training.workflow import labels_file, read_gold
 
-_DATA_FILE = "data.jsonl"
+DATA_FILE: Final = "data.jsonl"
+"""Name of the file with a run's data, in its folder."""
 
 
 def collect_data(context: RunContext, run: Run) -> DataResult:
@@ -106,7 +108,7 @@ def champion_folder(context: RunContext, run: Run) -> Path:
 
 def data_file(context: RunContext, run: Run) -> Path:
     """The run's data: one `Sample` a line."""
-    return context.folder(run) / _DATA_FILE
+    return context.folder(run) / DATA_FILE
 
 
 def read_samples(context: RunContext, run: Run) -> list[Sample]:
