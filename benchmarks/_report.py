@@ -37,10 +37,10 @@ class Claim:
         return None if self.bound is None else self.value >= self.bound
 
 
-def points(name: str, difference: float, drop: float, *, full: float | None = None) -> Claim:
+def points(name: str, difference: float, drop: float, *, judged: bool = True) -> Claim:
     """The claim that a difference of two shares is at least `-drop` points. One that is not known does not hold."""
     measured = float("-inf") if math.isnan(difference) else 100 * difference
-    return Claim(name, measured, -drop, -(drop if full is None else full), " points")
+    return Claim(name, measured, -drop if judged else None, -drop, " points")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

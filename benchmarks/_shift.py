@@ -21,7 +21,7 @@ from benchmarks._traffic import Message
 from training.files import read_rows
 
 _OUT_OF_SCOPE: Final = "out_of_scope"
-_QUICK_INTENTS: Final = 16
+_QUICK_INTENTS: Final = 8
 _LABELLED, _PROMPTS, _FIRST, _FRESH = 0.2, 0.25, 0.15, 0.2
 """Shares of an intent's messages. The rest is the second wave's, and a late intent's prompts and first wave are too."""
 

