@@ -67,9 +67,10 @@ class Desk:
         task["labels"] = [label for label in task["labels"] if self._kept(label)]
         labelled = self._read("labelled", "second_wave_labelled")
         task["teacher"]["linear_probe"]["examples"] = [write_messages(folder / "labelled.csv", labelled)]
+        prompts = self._ordinary("prompts")[: 200 if self.quick else None]
         kept_apart = self._read("evaluation", "second_wave_evaluation")
         task["data"] = {
-            "prompts": [write_messages(folder / "prompts.csv", self._ordinary("prompts"))],
+            "prompts": [write_messages(folder / "prompts.csv", prompts)],
             "evaluation": [write_messages(folder / "evaluation.csv", kept_apart)],
         }
         task["shadow"] = {"floor": 0.4, "unsure": 0.8, "calls_per_hour": None}
