@@ -1,4 +1,4 @@
-"""The two pages of a role that serves nobody: `/healthz` and `/metrics`."""
+"""The pages of a role that serves nobody: `/healthz`, `/readyz` (the same) and `/metrics`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Pages:
         status, kind, body = 200, _JSON, b'{"status":"ok"}'
         if scope["path"] == "/metrics":
             kind, body = _TEXT, self._render()
-        elif scope["path"] != "/healthz":
+        elif scope["path"] not in {"/healthz", "/readyz"}:
             status, body = 404, b'{"error":{"message":"there are /healthz and /metrics here"}}'
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

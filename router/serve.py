@@ -6,7 +6,6 @@ worker that died is replaced. The shipper runs here, so that it outlives any wor
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import errno
@@ -19,12 +18,12 @@ from pathlib import Path
 
 import structlog
 
-from core.errors import StartupError, TutelageError
+from core.errors import StartupError
 from core.journal import Journal
 from core.launch import launched
+from core.role import run_role
 from core.settings import GatewaySettings, Settings, load_settings
 from core.shipper import Shipper
-from core.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)
 
@@ -120,21 +119,16 @@ class Parent:
             await worker.wait()
 
 
+def _work(config: Path) -> None:
+    settings = load_settings(config)
+    listener = bind(settings.gateway)
+    _log.info("gateway_listening", address=f"http://{settings.gateway.host}:{listener.getsockname()[1]}/v1")
+    asyncio.run(Parent(config, settings, listener).run())
+
+
 def main() -> int:
     """Entry point of `python -m router.serve`."""
-    parser = argparse.ArgumentParser(prog="router.serve", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    arguments = parser.parse_args()
-    configure_logging("gateway")
-    try:
-        settings = load_settings(arguments.config)
-        listener = bind(settings.gateway)
-        _log.info("gateway_listening", address=f"http://{settings.gateway.host}:{listener.getsockname()[1]}/v1")
-        asyncio.run(Parent(arguments.config, settings, listener).run())
-    except TutelageError as error:
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # the one line that a person reads
-        return 1
-    return 0
+    return run_role("gateway", "router.serve", __doc__, _work)
 
 
 def _is_loopback(host: str) -> bool:

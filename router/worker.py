@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import socket
-import sys
 from pathlib import Path
 
 import uvicorn
 
-from core.errors import TutelageError
+from core.role import exit_code
 from core.settings import Settings, load_settings
 from core.telemetry import configure_logging
 from router.app import Gateway
@@ -38,13 +37,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="file descriptor of the listening socket")
     arguments = parser.parse_args()
     configure_logging("gateway")
-    try:
-        settings = load_settings(arguments.config)
-        serve(settings, socket.socket(fileno=arguments.fd))
-    except TutelageError as error:
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # the one line that a person reads
-        return 1
-    return 0
+    return exit_code(lambda: serve(load_settings(arguments.config), socket.socket(fileno=arguments.fd)))
 
 
 if __name__ == "__main__":

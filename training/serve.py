@@ -6,10 +6,8 @@ that waits for traffic holds nobody up.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -20,10 +18,10 @@ import msgspec
 import structlog
 
 from core.archive import Archive
-from core.errors import RegistryError, TutelageError
+from core.errors import RegistryError
 from core.ledger import Ledger
+from core.role import run_role
 from core.settings import Settings, load_settings
-from core.telemetry import configure_logging
 from training.runs import RunContext, Runner
 from training.trainer import Serving, Trainer
 from training.workflow import open_registry
@@ -110,19 +108,14 @@ def _open(settings: Settings, ledger: Ledger) -> Trainer | None:
     return Trainer(context, Runner(context), asks_server(settings))
 
 
+def _work(config: Path) -> None:
+    os.nice(_NICE)
+    train_until_stopped(load_settings(config))
+
+
 def main() -> int:
     """Entry point of `python -m training.serve`."""
-    parser = argparse.ArgumentParser(prog="training.serve", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    arguments = parser.parse_args()
-    configure_logging("trainer")
-    os.nice(_NICE)
-    try:
-        train_until_stopped(load_settings(arguments.config))
-    except TutelageError as error:
-        sys.stderr.write(f"error: {error.message}\n")
-        return 1
-    return 0
+    return run_role("trainer", "training.serve", __doc__, _work)
 
 
 if __name__ == "__main__":

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import signal
-import sys
-from pathlib import Path
 
 import structlog
 
 from core.archive import Archive
 from core.archiver import Archiver
-from core.errors import TutelageError
 from core.journal import Journal
 from core.ledger import Ledger
+from core.role import run_role
 from core.settings import Settings, load_settings
-from core.telemetry import configure_logging
 
 _log = structlog.get_logger(__name__)
 
@@ -54,16 +50,12 @@ async def archive_until_stopped(settings: Settings) -> None:
 
 def main() -> int:
     """Entry point of `python -m tutelage.archiver`."""
-    parser = argparse.ArgumentParser(prog="tutelage.archiver", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    arguments = parser.parse_args()
-    configure_logging("archiver")
-    try:
-        asyncio.run(archive_until_stopped(load_settings(arguments.config)))
-    except TutelageError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        return 1
-    return 0
+    return run_role(
+        "archiver",
+        "tutelage.archiver",
+        __doc__,
+        lambda config: asyncio.run(archive_until_stopped(load_settings(config))),
+    )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import signal
-import sys
-from pathlib import Path
 from typing import Final
 
 import httpx
@@ -16,15 +13,14 @@ from redis.exceptions import RedisError
 
 from core.asking import Asker, open_client
 from core.budget import Budget
-from core.errors import TutelageError
 from core.ids import mint
 from core.journal import Journal
 from core.locallog import LogWriter
 from core.prices import Price, price_of
+from core.role import run_role
 from core.role_pages import role_pages
 from core.settings import Settings, TaskSettings, load_settings
 from core.shipper import Shipper
-from core.telemetry import configure_logging
 from router.shadow.challengers import Challengers
 from router.shadow.comparer import Comparer
 from router.shadow.memory import Memory
@@ -143,16 +139,12 @@ async def shadow_until_stopped(settings: Settings) -> None:
 
 def main() -> int:
     """Entry point of `python -m router.shadow.serve`."""
-    parser = argparse.ArgumentParser(prog="router.shadow.serve", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    arguments = parser.parse_args()
-    configure_logging("shadow")
-    try:
-        asyncio.run(shadow_until_stopped(load_settings(arguments.config)))
-    except TutelageError as error:
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # the one line that a person reads
-        return 1
-    return 0
+    return run_role(
+        "shadow",
+        "router.shadow.serve",
+        __doc__,
+        lambda config: asyncio.run(shadow_until_stopped(load_settings(config))),
+    )
 
 
 if __name__ == "__main__":
