@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from benchmarks._hurried import hurried_house, hurried_task
 from benchmarks._traffic import Message, read_messages, write_messages
 
 TASK: Final = "support-desk"
@@ -73,25 +74,14 @@ class Desk:
             "prompts": [write_messages(folder / "prompts.csv", prompts)],
             "evaluation": [write_messages(folder / "evaluation.csv", kept_apart)],
         }
-        task["shadow"] = {"floor": 0.4, "unsure": 0.8, "calls_per_hour": None}
-        task["watch"] = {
-            "reference_comparisons": 100 if self.quick else 1500,
-            "horizon": 5000,
-            "cooldown_minutes": 0,
-            "burst_window": 20,  # a few thousand messages are sent again and again: that is no burst
-            "max_fallback_share": 0.9,  # more than half of the second wave is new to the student
-        }
-        task["retrain"] = {
-            "cooldown_minutes": 0,
-            "recent_texts": 200 if self.quick else 2000,
-            "recent_wait_hours": 0.03,
-            "trial_comparisons": 40 if self.quick else 200,
-            "trial_minimum": 20 if self.quick else 60,
-            "trial_hours": 0.03,
-        }
-        document |= {"archive": {"flush_seconds": 0.5}, "monitor": {"snapshot_seconds": 1.0}, "shadow": {}}
-        document["student"] = {"poll_seconds": 0.5}
-        return document
+        task |= hurried_task(
+            reference=100 if self.quick else 1500,
+            recent_texts=200 if self.quick else 2000,
+            wait_hours=0.03,
+            trial=40 if self.quick else 200,
+            trial_minimum=20 if self.quick else 60,
+        )
+        return document | hurried_house()
 
     def _ordinary(self, *names: str) -> list[Message]:
         return [message for message in self._read(*names) if message.label not in _LAUNCH]

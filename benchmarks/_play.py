@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from benchmarks._report import Claim
 from benchmarks._traffic import Message, Sender
@@ -13,6 +15,19 @@ from core.archive import Archive
 from core.settings import Settings
 
 _ARCHIVE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Story:
+    """When what happened, in seconds since the epoch; infinity where it did not."""
+
+    began: float = math.inf
+    """The first student has taken over."""
+    shifted: float = math.inf
+    alarmed: float = math.inf
+    swapped: float = math.inf
+    trusted: list[float] = field(default_factory=list)
+    """Shares of the classes that the champion may answer, as often as somebody looked."""
 
 
 async def send_until(

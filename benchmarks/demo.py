@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from rich.console import Console
 from benchmarks._bad_candidate import refuse_bad_candidate
 from benchmarks._desk import PLANTED, TASK, Desk
 from benchmarks._house import House, run_house
-from benchmarks._play import count_claims, describe, send_until
+from benchmarks._play import Story, count_claims, describe, send_until
 from benchmarks._report import Claim, add_options, conclude, points, wide_console
 from benchmarks._timeline import Timeline, save
 from benchmarks._traffic import Message, Sender, Traffic, endless
@@ -38,18 +37,6 @@ from training.traffic import Sample
 _PER_SECOND: Final = 70.0
 _ALARM_SECONDS: Final = 60.0
 _PROMOTION_SECONDS: Final = 120.0
-
-
-@dataclass(slots=True)
-class Story:
-    """When what happened, in seconds since the epoch; infinity where it did not."""
-
-    began: float = float("inf")
-    shifted: float = float("inf")
-    alarmed: float = float("inf")
-    swapped: float = float("inf")
-    trusted: list[float] = field(default_factory=list)
-    """Share of classes trusted before the shift, while the run was at work, and in the end."""
 
 
 def main(arguments: list[str] | None = None) -> int:

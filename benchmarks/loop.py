@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._house import House, run_house
-from benchmarks._play import count_claims, describe, send_until
+from benchmarks._hurried import hurried_house, hurried_task
+from benchmarks._play import Story, count_claims, describe, send_until
 from benchmarks._report import Claim, add_options, conclude, points, wide_console
 from benchmarks._shift import Shift, read_shift
 from benchmarks._stationary import run_stationary
@@ -66,18 +69,6 @@ FULL: Final = Plan(3000, 3000, 5000, 1500, 200, judge_agreement=True)
 QUICK: Final = Plan(200, 200, 200, 100, 40, judge_agreement=False)
 
 
-@dataclass(slots=True)
-class Story:
-    """When what happened, in seconds since the epoch; 0 where it did not."""
-
-    began: float = 0.0
-    """The first student has taken over."""
-    shifted: float = 0.0
-    alarmed: float = 0.0
-    swapped: float = 0.0
-    runs: list[Run] = field(default_factory=list)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.loop", description=__doc__)
@@ -88,7 +79,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--without-shift", type=int, metavar="RUNS", help="so many houses whose traffic does not change"
     )
     options = parser.parse_args(arguments)
-
     plan, console = QUICK if options.quick else FULL, wide_console()
     shift = read_shift(options.data, seed=options.seed, quick=options.quick)
     console.print(
@@ -188,7 +178,6 @@ async def _play(house: House, watcher: Watcher, shift: Shift, plan: Plan, consol
     stop.set()
     await watching
     await sender.close()
-    story.runs = sorted(watcher.runs.values(), key=lambda run: run.started)
     return story
 
 
@@ -208,32 +197,16 @@ def settings_of(shift: Shift, plan: Plan, folder: Path) -> dict[str, Any]:
             },
         },
         "data": {"prompts": [write_messages(folder / "prompts.csv", shift.prompts)]},
-        "shadow": {"floor": 0.4, "unsure": 0.8, "calls_per_hour": None},
-        "watch": {
-            "reference_comparisons": plan.reference,
-            "horizon": 5000,
-            "cooldown_minutes": 0,
-            "burst_window": 20,  # a few thousand messages are sent again and again: that is no burst
-            "max_fallback_share": 0.9,  # more than half of the traffic is new to the student
-        },
-        "retrain": {
-            "cooldown_minutes": 0,
-            "recent_texts": plan.recent_texts,
-            "recent_wait_hours": 0.1,
-            "holdout": 0.15,
-            "trial_comparisons": plan.trial,
-            "trial_minimum": plan.trial // 2,
-            "trial_hours": 0.03,
-        },
     }
-    return {
-        "version": 1,
-        "tasks": {TASK: task},
-        "archive": {"flush_seconds": 0.5},
-        "monitor": {"snapshot_seconds": 1.0},
-        "shadow": {},
-        "student": {"poll_seconds": 0.5},
-    }
+    hurried = hurried_task(
+        reference=plan.reference,
+        recent_texts=plan.recent_texts,
+        wait_hours=0.1,
+        trial=plan.trial,
+        trial_minimum=plan.trial // 2,
+    )
+    hurried["retrain"]["holdout"] = 0.15
+    return {"version": 1, "tasks": {TASK: task | hurried}} | hurried_house()
 
 
 def _conclude(
@@ -246,23 +219,23 @@ def _conclude(
     console: Console,
     options: argparse.Namespace,
 ) -> int:
-    never = float("inf")
-    champion = watcher.champion if story.swapped else ""
+    champion = watcher.champion
     spans = {
         "before": truth.span(story.began, story.shifted),
-        "shift to alarm": truth.span(story.shifted, story.alarmed or never),
-        "alarm to swap": truth.span(story.alarmed or never, story.swapped or never),
-        "after the swap": truth.span(story.swapped or never, keep=lambda one: one.version == champion),
+        "shift to alarm": truth.span(story.shifted, story.alarmed),
+        "alarm to swap": truth.span(story.alarmed, story.swapped),
+        "after the swap": truth.span(story.swapped, keep=lambda one: one.version == champion),
     }
     _print_spans(spans, console)
     before, between, after = spans["before"], spans["alarm to swap"], spans["after the swap"]
     waited, false_alarms = story.swapped - story.alarmed, len(watcher.alarms_before(story.shifted))
-    calls = _teacher_calls(spans, story)
+    runs = sorted(watcher.runs.values(), key=lambda run: run.started)
+    calls = _teacher_calls(spans, runs)
     served = min(between.served, after.served) - before.served
     claims = [
         *counted,
-        Claim("alarms that ask for a better student", float(bool(story.alarmed)), 1, 1),
-        Claim("candidates promoted", float(bool(story.swapped)), 1, 1),
+        Claim("alarms that ask for a better student", float(math.isfinite(story.alarmed)), 1, 1),
+        Claim("candidates promoted", float(math.isfinite(story.swapped)), 1, 1),
         points("served agreement after the alarm, less that before", served, _SERVED_DROP, judged=plan.judge_agreement),
         points(
             "student agreement after the swap, less that before",
@@ -283,20 +256,20 @@ def _conclude(
         "seconds_from_alarm_to_promotion": waited,
         "alarms_before_the_shift": false_alarms,
         "teacher_calls": calls,
-        "runs": [{"id": run.id, "state": run.state.value, "reason": run.reason} for run in story.runs],
+        "runs": [{"id": run.id, "state": run.state.value, "reason": run.reason} for run in runs],
         "reasons": dict(watcher.traffic.reasons),
         "failures": watcher.traffic.failures[:20],
     }
     return conclude("loop", claims, details, closing, options.json)
 
 
-def _teacher_calls(spans: dict[str, Span], story: Story) -> dict[str, int]:
+def _teacher_calls(spans: dict[str, Span], runs: Sequence[Run]) -> dict[str, int]:
     """From the shift on: what the teacher answered, what the shadow worker asked it, what runs had it label."""
     since = [span for name, span in spans.items() if name != "before"]
     return {
         "fallback": round(sum(span.exchanges * span.by_teacher for span in since if span.exchanges)),
         "shadow": sum(span.shadow_calls for span in since),
-        "labelled": sum(run.record.get("data", {}).get("asked", 0) for run in story.runs),
+        "labelled": sum(run.record.get("data", {}).get("asked", 0) for run in runs),
     }
 
 
