@@ -4,11 +4,12 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/pip install --quiet --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint types pytest lock clean
+.PHONY: help up demo test lint types pytest peers lock clean
 
 help: ## Show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,10 +43,21 @@ $(STAMP): pyproject.toml requirements/lock.txt requirements/example.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
+peers: $(PEERS)/.installed ## Install the clients and gateways that Tutelage is tested beside
+
+$(PEERS)/.installed: requirements/peers.txt requirements/npm/package.json requirements/npm/package-lock.json
+	@test -x $(PEERS)/bin/python || $$(command -v python3.11 || command -v python3) -m venv $(PEERS)
+	@echo "Installing the peers into $(PEERS) (a few minutes the first time) …"
+	@$(PEERS)/bin/pip install --quiet --progress-bar off -r requirements/peers.txt
+	@cp requirements/npm/package.json requirements/npm/package-lock.json $(PEERS)/
+	@if command -v npm >/dev/null; then npm ci --prefix $(PEERS) --ignore-scripts --no-audit --no-fund --loglevel=error; \
+	  else echo "npm is not here: what needs Node is left out"; fi
+	@touch $@
+
 lock: $(STAMP) ## Write down what is installed (after changing pyproject.toml and installing by hand)
 	@{ head -1 requirements/lock.txt; $(BIN)/pip freeze --exclude-editable \
 	  | grep -v '^pyduck' | sed 's/+cpu$$//; / @ file/d'; } > requirements/lock.tmp
 	@mv requirements/lock.tmp requirements/lock.txt
 
 clean: ## Remove the environment, caches and the example's state
-	rm -rf $(VENV) .tutelage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .tutelage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,20 +14,27 @@ TutelageError
 │   └── PermissionDeniedError the settings do not permit this use of the teacher or of the data
 └── ApiError                 what an HTTP client did, or met; rendered in OpenAI's error shape
     ├── InvalidRequestError  400
+    ├── AuthenticationError  401
+    ├── KeyNotAllowedError   403
     ├── ModelNotFoundError   404
     ├── NotFoundError        404
     ├── MethodNotAllowedError 405
     ├── BodyTooLargeError    413
     ├── OverloadedError      429, with retry-after
+    ├── RateLimitedError     429, with retry-after: requests or tokens a minute
+    ├── QuotaExceededError   429, never to be retried: the dollars of a day or a month are spent
     ├── InternalError        500
     ├── UpstreamError        502
     ├── UnavailableError     503, with retry-after
+    │   └── BreakerOpenError  whoever should answer has failed too often, and is left alone for a moment
     └── DeadlineError        504
 
 Every message says what is wrong *and* how to put it right. The command line prints the message alone, in one line.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class TutelageError(Exception):
@@ -89,6 +96,8 @@ class ApiError(TutelageError):
     status: int = 500
     type: str = "server_error"
     code: str | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """Further headers of the answer."""
 
     def __init__(
         self,
@@ -110,6 +119,22 @@ class InvalidRequestError(ApiError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class AuthenticationError(ApiError):
+    """The request carries no API key, or none that is valid here. The message never repeats what it carries."""
+
+    status = 401
+    type = "invalid_request_error"
+    code: str | None = "invalid_api_key"
+
+
+class KeyNotAllowedError(ApiError):
+    """The API key is valid, and may not use this task."""
+
+    status = 403
+    type = "invalid_request_error"
+    code: str | None = "model_not_allowed"
 
 
 class NotFoundError(ApiError):
@@ -150,6 +175,23 @@ class OverloadedError(ApiError):
     code: str | None = "overloaded"
 
 
+class RateLimitedError(ApiError):
+    """More requests or tokens a minute than the key or the task may have."""
+
+    status = 429
+    type = "rate_limit_error"
+    code: str | None = "rate_limit_exceeded"
+
+
+class QuotaExceededError(ApiError):
+    """The dollars of the key or the task are spent: trying again does not help before the day or the month is over."""
+
+    status = 429
+    type = "insufficient_quota"
+    code: str | None = "insufficient_quota"
+    headers: Sequence[tuple[bytes, bytes]] = ((b"x-should-retry", b"false"),)
+
+
 class InternalError(ApiError):
     """A defect of ours. The details are in the log, never in the answer."""
 
@@ -170,6 +212,12 @@ class UnavailableError(ApiError):
     status = 503
     type = "server_error"
     code: str | None = "unavailable"
+
+
+class BreakerOpenError(UnavailableError):
+    """Whoever should answer has failed too often lately and is left alone for a moment."""
+
+    code: str | None = "breaker_open"
 
 
 class DeadlineError(ApiError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.settings import TeacherSettings
+from core.settings import PassthroughSettings, TeacherSettings
 
 _PROBE_TOKENS = 1000  # small, so that no surcharge for long contexts is met
 
@@ -35,11 +35,20 @@ def price_of(teacher: TeacherSettings) -> Price | None:
     a provider usually keeps the model's name.
     """
     own_input, own_output = teacher.input_price, teacher.output_price
+    if teacher.linear_probe is not None and (own_input is None or own_output is None):
+        return Price(own_input or 0.0, own_output or 0.0, "served by Tutelage itself")
+    return _price(teacher.model, teacher.base_url, own_input, own_output)
+
+
+def price_of_model(model: str, upstream: PassthroughSettings) -> Price | None:
+    """The same for a model of the default upstream."""
+    return _price(model, upstream.base_url, upstream.input_price, upstream.output_price)
+
+
+def _price(model: str, base_url: str, own_input: float | None, own_output: float | None) -> Price | None:
     if own_input is not None and own_output is not None:
         return Price(own_input, own_output, "the settings")
-    if teacher.linear_probe is not None:
-        return Price(own_input or 0.0, own_output or 0.0, "served by Tutelage itself")
-    found = _from_table(teacher.model, teacher.base_url) or _from_table(teacher.model, None)
+    found = _from_table(model, base_url) or _from_table(model, None)
     if found is None or (own_input is None and own_output is None):
         return found
     return Price(

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     RETRY_FALLBACK = "retry_fallback"
     PASSTHROUGH = "passthrough"
     FORCED = "forced"
+    FALLBACK_SPENT = "fallback_spent"
 
 
 class Answerer(StrEnum):
@@ -86,11 +87,12 @@ class StudentAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     vector: bytes = b""
 
 
-class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
+class Exchange(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="exchange"):
     """One request and what answered it. Times in milliseconds, `at` in seconds since the epoch (UTC).
 
     `teacher_distribution` is the teacher's over the task's labels where it answered and gave one, packed as a student's
-    is.
+    is. `key` is the id of the client's API key. `text_hash` and `output_hash` stand for what `privacy.store: hashed`
+    does not let us keep; `redacted`: what is kept is not what was seen.
     """
 
     id: str
@@ -111,6 +113,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
     completion_id: str = ""
     request_id: str = ""
     user: str = ""
+    key: str = ""
     usage: Usage = Usage()
     cost_usd: float = 0.0
     streamed: bool = False
@@ -120,10 +123,13 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True, tag="exchange"):
     error: str = ""
     shadow_probability: float = 0.0
     shadow: bool = False
+    text_hash: str = ""
+    output_hash: str = ""
+    redacted: bool = False
     schema: int = msgspec.field(default_factory=_schema)
 
 
-class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, tag="feedback"):
+class Feedback(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="feedback"):
     """Ground truth for an exchange, hours or weeks later. `exchange` is our id or the upstream's completion id."""
 
     id: str
@@ -136,13 +142,13 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True, tag="feedback"):
     schema: int = msgspec.field(default_factory=_schema)
 
 
-class Comparison(msgspec.Struct, frozen=True, omit_defaults=True, tag="comparison"):
+class Comparison(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="comparison"):
     """The student's answer beside the teacher's, on the same input.
 
     `probability` is the inclusion probability, fixed before the exchange was drawn: 1 where the cascade asked the
     teacher anyway. `served_by` says who answered the client. `cluster` is the same for near-duplicates. A comparison
     without a teacher's label (`outcome`) is kept: what is missing must be known. `challenger` is what the candidate on
-    trial says of the same input, where there is one.
+    trial says of the same input, where there is one. `redacted`: the text is not the one that was compared on.
     """
 
     id: str
@@ -161,6 +167,7 @@ class Comparison(msgspec.Struct, frozen=True, omit_defaults=True, tag="compariso
     cost_usd: float = 0.0
     error: str = ""
     challenger: StudentAnswer | None = None
+    redacted: bool = False
     schema: int = msgspec.field(default_factory=_schema)
 
     @property

@@ -30,6 +30,7 @@ from core.settings import TaskSettings
 from monitoring.alarms import Reviewer
 from monitoring.drift import score_window
 from monitoring.drift_windows import Score
+from monitoring.forgetting import Forgetting
 from monitoring.rules import Rules, rules_of
 from monitoring.signals import is_due
 from monitoring.snapshot import NAME, decode_state, encode_state
@@ -87,6 +88,7 @@ class TaskReader:
         self._leases = leases
         self._ledger = ledger
         self._reviewer = Reviewer(task, ledger, self.rules, settings.watch)
+        self._forgetting = Forgetting(task, ledger, settings.privacy.retention_days)
         self._snapshot_seconds = snapshot_seconds
         self._on_snapshot = on_snapshot
         self._position = Position()
@@ -152,6 +154,7 @@ class TaskReader:
         tripped = is_due(self.state, self.rules) and now - self._reviewed >= _REVIEW_SECONDS
         if tripped or now - self._stored >= self._snapshot_seconds:
             await self._review()
+            await self._forget()
             await self._store()
 
     async def _load(self) -> None:
@@ -207,6 +210,7 @@ class TaskReader:
             return
         if not isinstance(record, Exchange | Comparison):
             return
+        record = self._forgetting.emptied(record)
         version = self.state.unknown_version(record)
         if version is not None:
             trust = await asyncio.to_thread(self._ledger.trust, self.task, version)
@@ -219,6 +223,12 @@ class TaskReader:
     async def _review(self) -> None:
         self._reviewed = time.monotonic()
         await asyncio.to_thread(self._reviewer.review, self.state, time.time())
+
+    async def _forget(self) -> None:
+        """After a review, whose alarms may quote what must go."""
+        now = time.time()
+        if await asyncio.to_thread(self._forgetting.is_due, now):
+            self._changed |= bool(await asyncio.to_thread(self._forgetting.forget, self.state, now))
 
     async def _store(self) -> None:
         """Store state and position together; where somebody else has, begin from theirs."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from core import wire
 from core.errors import (
@@ -19,12 +22,13 @@ from core.errors import (
     UnavailableError,
 )
 from core.ids import mint, sane_request_id
+from core.ledger import ApiKey
 from core.records import Feedback
-from router.chat import HOT_PATH
+from router.admission import KeyKeeper, check_task
 from router.metrics import CONTENT_TYPE, Metrics
 from router.recorder import Recorder
 from router.snapshot import Snapshot
-from router.tasks import Task, Tasks
+from router.tasks import Targets, Task
 
 _log = structlog.get_logger(__name__)
 
@@ -32,44 +36,52 @@ _MAX_FEEDBACK_BYTES = 64 * 1024
 _MAX_ID_CHARACTERS = 200
 
 
-def build_api(tasks: Tasks, snapshot: Snapshot, recorder: Recorder, metrics: Metrics, started: float) -> FastAPI:
-    """Build the app. `started` (seconds since the epoch) is the `created` of every model."""
+def build_api(
+    inference: ASGIApp,
+    paths: Iterable[str],
+    targets: Targets,
+    keys: KeyKeeper,
+    snapshot: Snapshot,
+    recorder: Recorder,
+    metrics: Metrics,
+) -> FastAPI:
+    """Build the app. `inference` answers at `paths`."""
     app = FastAPI(title="Tutelage gateway", docs_url=None, redoc_url=None)
     _add_error_handlers(app, metrics)
-    _add_hot_path(app)
-    _add_models(app, tasks, int(started))
-    _add_feedback(app, tasks, recorder)
-    _add_health(app, tasks, snapshot, metrics)
+    for path in paths:
+        app.router.routes.append(Route(path, inference, methods=["POST"]))
+    _add_models(app, targets, keys, int(time.time()))
+    _add_feedback(app, targets, keys, recorder)
+    _add_health(app, targets, snapshot, metrics)
     return app
 
 
-def _add_hot_path(app: FastAPI) -> None:
-    @app.api_route(HOT_PATH, methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-    async def wrong_method() -> Response:
-        """POST never comes here: the app answers it beforehand."""
-        raise MethodNotAllowedError(f"{HOT_PATH} takes POST alone")
-
-
-def _add_models(app: FastAPI, tasks: Tasks, created: int) -> None:
+def _add_models(app: FastAPI, targets: Targets, keys: KeyKeeper, created: int) -> None:
     @app.get("/v1/models")
-    async def models() -> Response:
-        """List the tasks and their aliases."""
-        return _json(wire.models_body([(name, created) for name in tasks.names]))
+    async def models(request: Request) -> Response:
+        """List the tasks and their aliases, as far as the key may use them."""
+        key = _key_of(request, keys)
+        names = [name for name in targets.names if key is None or key.may(targets.task(name).name)]
+        return _json(wire.models_body([(name, created) for name in names]))
 
     @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> Response:
+    async def model(request: Request, name: str) -> Response:
         """Describe one task, with its labels."""
-        task = tasks.resolve(name)
+        key = _key_of(request, keys)
+        task = targets.task(name)
+        check_task(key, task.name)
         described = wire.model_object(name, created) | {"tutelage": {"task": task.name, "labels": task.labels.names}}
         return _json(wire.encode_json(described))
 
 
-def _add_feedback(app: FastAPI, tasks: Tasks, recorder: Recorder) -> None:
+def _add_feedback(app: FastAPI, targets: Targets, keys: KeyKeeper, recorder: Recorder) -> None:
     @app.post("/v1/feedback")
     async def feedback(request: Request) -> Response:
         """Take the truth about an exchange, however late it comes."""
+        key = _key_of(request, keys)
         given = wire.decode_feedback(await _bounded_body(request))
-        task = _task_of(given, tasks)
+        task = _task_of(given, targets)
+        check_task(key, task.name)
         if not 0 < len(given.exchange) <= _MAX_ID_CHARACTERS:
             raise InvalidRequestError("exchange must be the id of an exchange or a completion", param="exchange")
         label = task.labels.match(given.label)
@@ -83,7 +95,7 @@ def _add_feedback(app: FastAPI, tasks: Tasks, recorder: Recorder) -> None:
             exchange=given.exchange,
             label=label,
             at=time.time(),
-            comment=given.comment if task.settings.privacy.store == "full" else "",
+            comment=task.privacy.note(given.comment),
         )
         if not recorder.feedback(record):
             raise UnavailableError("the feedback could not be stored; send it again later", retry_after=30)
@@ -91,7 +103,7 @@ def _add_feedback(app: FastAPI, tasks: Tasks, recorder: Recorder) -> None:
         return _json(wire.encode_json(stored | {"label": label}), status=201)
 
 
-def _add_health(app: FastAPI, tasks: Tasks, snapshot: Snapshot, metrics: Metrics) -> None:
+def _add_health(app: FastAPI, targets: Targets, snapshot: Snapshot, metrics: Metrics) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
         """Whether this process lives. Touches nothing else."""
@@ -100,20 +112,15 @@ def _add_health(app: FastAPI, tasks: Tasks, snapshot: Snapshot, metrics: Metrics
     @app.get("/readyz")
     async def readyz() -> Response:
         """Whether tasks can be answered, and by whom."""
-        answering = {name: snapshot.answering(name) for name in tasks.by_name}
+        answering = {name: snapshot.answering(name) for name in targets.tasks}
         if not any(answering.values()):
             raise UnavailableError("neither a student nor a teacher answers yet; see the gateway's log", retry_after=1)
         return _json(wire.encode_json({"status": "ready", "tasks": answering}))
 
     @app.get("/metrics")
     async def exposition() -> Response:
-        """Prometheus' text format."""
-        metrics.student_up.set(snapshot.student_up)
-        for name in tasks.by_name:
-            champion = snapshot.champion(name)
-            labels = snapshot.trusted(name).get(champion, frozenset()) if champion is not None else frozenset()
-            metrics.trusted_classes.labels(name).set(len(labels))
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+        """Prometheus' text format, for all processes of the gateway."""
+        return Response(await metrics.exposition(), media_type=CONTENT_TYPE)
 
 
 def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
@@ -121,7 +128,8 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
         metrics.error(error.status, error.code)
         headers = {"x-request-id": sane_request_id(request.headers.get("x-request-id")) or mint("req")}
         if error.retry_after is not None:
-            headers["retry-after"] = str(round(error.retry_after))
+            headers["retry-after"] = str(max(1, round(error.retry_after)))
+        headers |= {name.decode(): value.decode() for name, value in error.headers}
         return _json(wire.error_body(error), status=error.status, headers=headers)
 
     @app.exception_handler(ApiError)
@@ -149,12 +157,18 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
         return answer(request, InternalError("something went wrong in the gateway; its log knows more"))
 
 
-def _task_of(given: wire.FeedbackRequest, tasks: Tasks) -> Task:
+def _key_of(request: Request, keys: KeyKeeper) -> ApiKey | None:
+    """The API key of a request; None where authentication is off. Raises AuthenticationError."""
+    sent = request.headers.get("authorization")
+    return keys.ring.find(None if sent is None else sent.encode("latin-1"))
+
+
+def _task_of(given: wire.FeedbackRequest, targets: Targets) -> Task:
     if given.model is not None:
-        return tasks.resolve(given.model)
-    if len(tasks.by_name) > 1:
+        return targets.task(given.model)
+    if len(targets.tasks) > 1:
         raise InvalidRequestError("this gateway serves several tasks; name one as `model`", param="model")
-    return next(iter(tasks.by_name.values()))
+    return next(iter(targets.tasks.values()))
 
 
 async def _bounded_body(request: Request) -> bytes:

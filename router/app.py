@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
@@ -12,15 +14,19 @@ from starlette.types import Message, Receive, Scope, Send
 from core.ids import mint
 from core.ledger import Ledger
 from core.locallog import LogWriter
-from core.settings import Settings
+from core.privacy import Privacy, needs_key
+from core.secret_file import load_secret
+from core.settings import Settings, TaskSettings
+from router.admission import KeyKeeper, Limiter
 from router.api import build_api
-from router.chat import HOT_PATH, ChatCompletions
+from router.dialects import all_dialects
+from router.inference import Inference
 from router.metrics import Metrics
-from router.pool import Pool
 from router.recorder import Recorder
-from router.sampling import Sampler, load_secret
+from router.sampling import Sampler
 from router.snapshot import Snapshot
-from router.tasks import Tasks
+from router.tasks import PASSTHROUGH, Passthrough, Targets, Task
+from router.upstream import FallbackBudget, passthrough_upstream, student_upstream, teacher_upstream
 
 _log = structlog.get_logger(__name__)
 
@@ -30,9 +36,8 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         """Raise StartupError where the state folder cannot be written, SettingsError where a budget cannot be kept."""
-        self._settings = settings.gateway
-        self.metrics = Metrics()
-        self.tasks = Tasks(settings)
+        self._settings = settings
+        self.metrics = Metrics([*settings.tasks, PASSTHROUGH])
         self._log = LogWriter(
             settings.log_folder,
             mint("log"),
@@ -40,31 +45,42 @@ class Gateway:
             max_bytes=settings.log.max_bytes,
             fsync=settings.log.fsync,
         )
-        self._student = Pool(settings.student.base_url, settings.student.timeouts)
         self._ledger = Ledger(settings.ledger_url)
+        self._student = student_upstream(settings.student)
+        self.targets = build_targets(settings)
+        self._keys = KeyKeeper(self._ledger, settings.keys_file)
+        self._limiter = Limiter.from_settings(settings, self._ledger)
         self._snapshot = Snapshot(
-            {name: task.teacher for name, task in self.tasks.by_name.items()},
+            {name: task.teacher for name, task in self.targets.tasks.items()},
             self._ledger,
             self._student,
             settings.state / "gateway" / "trust.json",
         )
         recorder = Recorder(self._log, self.metrics)
-        samplers = _samplers(settings)
-        for name, sampler in samplers.items():
-            self.metrics.follow_scale(name, sampler)
-        self._chat = ChatCompletions(
-            settings.gateway, self.tasks, self._snapshot, self._student, recorder, self.metrics, samplers
+        dialects = all_dialects()
+        self._inference = Inference(
+            settings.gateway,
+            dialects,
+            self.targets,
+            self._keys,
+            self._limiter,
+            self._snapshot,
+            self._student,
+            recorder,
+            self.metrics,
         )
-        self._api = build_api(self.tasks, self._snapshot, recorder, self.metrics, time.time())
-        self.metrics.in_flight.set_function(lambda: self._chat.in_flight)
-        self.metrics.log_bytes.set_function(lambda: _size_of(settings))
-        self._refresher: asyncio.Task[None] | None = None
+        self._hot_paths = frozenset(dialects)
+        self._api = build_api(
+            self._inference, self._hot_paths, self.targets, self._keys, self._snapshot, recorder, self.metrics
+        )
+        self._show_numbers()
+        self._background: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the lifespan."""
         if scope["type"] == "http":
-            if scope["path"] == HOT_PATH and scope["method"] == "POST":
-                await self._chat(scope, receive, send)
+            if scope["path"] in self._hot_paths and scope["method"] == "POST":
+                await self._inference(scope, receive, send)
             else:
                 await self._api(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -72,19 +88,31 @@ class Gateway:
 
     async def start(self) -> None:
         """Look at the world once, then keep looking."""
+        seconds = self._settings.gateway.refresh_seconds
         await self._snapshot.refresh()
-        self._refresher = asyncio.create_task(self._snapshot.keep_fresh(self._settings.refresh_seconds))
+        await self._keys.refresh()
+        await self._limiter.sync()
+        self._keep(self._snapshot.keep_fresh(seconds))
+        self._keep(self._keys.keep_fresh(seconds))
+        self._keep(self._limiter.run())
 
     async def stop(self) -> None:
         """Close everything. Requests have been drained by the server before."""
-        if self._refresher is not None:
-            self._refresher.cancel()
+        for task in self._background:
+            task.cancel()
+        for task in self._background:
             with suppress(asyncio.CancelledError):
-                await self._refresher
-        await self.tasks.close()
-        self._student.close()
+                await task
+        await self._limiter.close()
+        await self.targets.close()
+        await self._student.close()
         self._log.close()
         self._ledger.close()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_tell_of_death)
+        self._background.append(task)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -97,18 +125,50 @@ class Gateway:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
+    def _show_numbers(self) -> None:
+        """Give the metrics their sources."""
+        metrics, snapshot = self.metrics, self._snapshot
+        metrics.in_flight.set_function(lambda: self._inference.in_flight)
+        metrics.student_up.set_function(lambda: snapshot.student_up)
+        metrics.follow_upstream(self._student)
+        metrics.follow_limiter(self._limiter)
+        for name, task in self.targets.tasks.items():
+            metrics.follow_upstream(task.teacher)
+            metrics.trusted_classes.labels(name).set_function(partial(snapshot.trusted_classes, name))
+            if task.sampler is not None:
+                metrics.follow_scale(name, task.sampler)
+            if task.budget is not None:
+                metrics.follow_budget(name, task.budget)
 
-def _samplers(settings: Settings) -> dict[str, Sampler]:
-    """One for each task whose settings, privacy and teacher permit it."""
-    sampled = {name: task for name, task in settings.tasks.items() if task.samples}
-    secret = load_secret(settings.sampling_key) if sampled else b""
-    return {name: Sampler(name, task, secret) for name, task in sampled.items()}
+
+def build_targets(settings: Settings) -> Targets:
+    """Everything that can be asked for.
+
+    Raises SettingsError where a budget cannot be kept, StartupError where a secret cannot be read or created.
+    """
+    tasks = settings.tasks
+    hashes = any(needs_key(task.privacy) for task in tasks.values())
+    privacy_key = load_secret(settings.privacy_key, "privacy key") if hashes else b""
+    sampling_key = load_secret(settings.sampling_key, "sampling key") if any(t.samples for t in tasks.values()) else b""
+
+    def build(name: str, task: TaskSettings) -> Task:
+        return Task(
+            name,
+            task,
+            teacher_upstream(task.teacher),
+            Privacy(task.privacy, privacy_key),
+            Sampler(name, task, sampling_key, workers=settings.gateway.workers) if task.samples else None,
+            FallbackBudget(name, task.fallback) if task.fallback.limited else None,
+        )
+
+    passthrough = settings.passthrough
+    return Targets(
+        {name: build(name, task) for name, task in tasks.items()},
+        None if passthrough is None else Passthrough(passthrough, passthrough_upstream(passthrough)),
+    )
 
 
-def _size_of(settings: Settings) -> int:
-    """Bytes of the local log on disk."""
-    total = 0
-    for file in settings.log_folder.glob("*/*.log"):
-        with suppress(FileNotFoundError):  # the shipper deletes what is archived
-            total += file.stat().st_size
-    return total
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    """A background task never ends by itself; one that does is a defect, and must not do so in silence."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("background_task_died", exc_info=task.exception())

@@ -2,62 +2,79 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from enum import Enum, auto
+from typing import Final
 
 from starlette.types import Send
 
 from core import wire
+from core.errors import ApiError, DeadlineError
 from core.labels import unpack_floats
-from core.records import Answerer, StudentAnswer, Usage
+from core.records import Answerer, StudentAnswer
 from router.call import Call
-from router.pool import Pool, PoolError
+from router.dialects import Dialect, LabelAnswer, Request
 from router.recorder import Recorder
 from router.respond import send_events, send_json, start_events
 from router.tasks import Task
+from router.upstream import Upstream
 from router.vendor import without_vendor
 
-_PATH = "/v1/chat/completions"
+_PATH: Final = b"/v1/chat/completions"
+_BUFFER: Final = (b"x-tutelage-buffer", b"1")
+
+
+class Failure(Enum):
+    """Why a student that was asked gave no answer."""
+
+    LATE = auto()
+    BROKEN = auto()
+
+
+class Said:
+    """What the student said: the completion as it came, and read."""
+
+    __slots__ = ("answer", "completion", "raw", "vendor")
+
+    def __init__(self, raw: bytes, completion: wire.Completion, vendor: wire.VendorField) -> None:
+        self.raw = raw
+        self.completion = completion
+        self.vendor = vendor
+        self.answer: StudentAnswer = vendor.answer()
 
 
 async def ask_student(
-    pool: Pool, call: Call, task: Task, request: wire.ChatRequest, body: bytes
-) -> tuple[wire.Completion, bytes] | None:
-    """Send the request to the student and return its completion, decoded and as bytes; None where it failed.
+    student: Upstream, call: Call, dialect: Dialect, request: Request, body: bytes, model: str, seconds: float
+) -> Said | Failure:
+    """Send the request to the student's `model` and return what it said. It has `seconds` for it.
 
     It is asked for a whole answer even where the client wants a stream: only with the confidence at hand can the
     gateway decide whether the student may answer.
     """
-    if request.model != task.name:
-        body = wire.replace_model(body, task.name)
     asked = time.perf_counter()
+    headers = ((b"x-tutelage-exchange", call.id.encode()), _BUFFER, *call.trace)
     try:
-        response = await pool.request(
-            "POST", _PATH, body, ((b"x-tutelage-exchange", call.id.encode()), (b"x-tutelage-buffer", b"1"))
-        )
-        completion = wire.decode_completion(response.body) if response.status == 200 else None
-    except (PoolError, TimeoutError, ValueError):
-        return None
+        deadline = asyncio.get_running_loop().time() + seconds
+        response = await student.request(_PATH, dialect.student_body(body, request, model), headers, deadline)
+        if response.status != 200:
+            return Failure.BROKEN
+        completion = wire.decode_completion(response.body)
+        if completion.tutelage is None or completion.content is None:
+            return Failure.BROKEN
+        return Said(response.body, completion, completion.tutelage)
+    except DeadlineError:
+        return Failure.LATE
+    except (ApiError, ValueError):  # msgspec's and base64's errors are ValueErrors
+        return Failure.BROKEN
     finally:
         call.upstream_seconds += time.perf_counter() - asked
-    if completion is None or completion.tutelage is None or completion.content is None:
-        return None
-    return completion, response.body
 
 
 async def answer_by_student(
-    send: Send,
-    call: Call,
-    task: Task,
-    request: wire.ChatRequest,
-    body: bytes,
-    completion: wire.Completion,
-    raw: bytes,
-    recorder: Recorder,
+    send: Send, call: Call, task: Task, dialect: Dialect, request: Request, body: bytes, said: Said, recorder: Recorder
 ) -> None:
-    """Record, then answer: the student's bytes less the vendor field, or the same as a stream."""
-    vendor = completion.tutelage
-    if vendor is None:
-        raise ValueError("a student's completion without the vendor field cannot be judged")
+    """Record, then answer: the student's bytes less the vendor field, or the same in the client's dialect."""
     recorder.exchange(
         call.exchange(
             task,
@@ -65,46 +82,27 @@ async def answer_by_student(
             body,
             answered_by=Answerer.STUDENT,
             model=task.name,
-            output=vendor.label,
-            usage=completion.tokens,
+            output=said.vendor.label,
+            usage=said.completion.tokens,
         )
     )
+    if dialect.name == "chat" and not request.stream:
+        raw = without_vendor(said.raw, said.vendor, task.labels, wanted=call.wants_vendor)
+        await send_json(send, 200, raw, call.answered_headers())
+        return
+    spread = likeliest(said.answer, task) if request.logprobs is not None else []
+    vendor = said.vendor.expanded(task.labels) if call.wants_vendor else None
+    answer = LabelAnswer(call.id, said.vendor.label, said.completion.tokens, spread, vendor)
+    await send_label(send, call, dialect, request, answer)
+
+
+async def send_label(send: Send, call: Call, dialect: Dialect, request: Request, answer: LabelAnswer) -> None:
+    """Answer with a label in the client's dialect, whole or as a stream."""
     if request.stream:
-        expanded = vendor.expanded(task.labels) if call.wants_vendor else None
-        await send_label_stream(
-            send, call, request, task, label=vendor.label, answer=call.answer, usage=completion.tokens, vendor=expanded
-        )
+        await start_events(send, call.answered_headers())
+        await send_events(send, dialect.events(request, answer), last=True)
     else:
-        answer = without_vendor(raw, vendor, task.labels, wanted=call.wants_vendor)
-        await send_json(send, 200, answer, call.answered_headers())
-
-
-async def send_label_stream(
-    send: Send,
-    call: Call,
-    request: wire.ChatRequest,
-    task: Task,
-    *,
-    label: str,
-    answer: StudentAnswer | None,
-    usage: Usage,
-    spread: list[tuple[str, float]] | None = None,
-    vendor: dict[str, object] | None = None,
-) -> None:
-    """Answer with a label as a stream of events. `spread` gives the likeliest labels where there is no `answer`."""
-    if answer is not None:
-        spread = likeliest(answer, task)
-    events = wire.completion_events(
-        identifier=call.id,
-        model=request.model,
-        label=label,
-        usage=usage,
-        include_usage=request.wants_usage_chunk,
-        distribution=top_of(request, spread),
-        vendor=vendor,
-    )
-    await start_events(send, call.answered_headers())
-    await send_events(send, b"".join(events), last=True)
+        await send_json(send, 200, dialect.whole(request, answer), call.answered_headers())
 
 
 def likeliest(answer: StudentAnswer, task: Task) -> list[tuple[str, float]]:
@@ -113,10 +111,3 @@ def likeliest(answer: StudentAnswer, task: Task) -> list[tuple[str, float]]:
     if len(values) != len(task.labels):
         return [(answer.label, answer.confidence)]
     return sorted(zip(task.labels.names, values, strict=True), key=lambda pair: -pair[1])
-
-
-def top_of(request: wire.ChatRequest, spread: list[tuple[str, float]] | None) -> list[tuple[str, float]] | None:
-    """As many of the likeliest labels as the client asked for; None where it did not ask for log-probabilities."""
-    if not request.logprobs or spread is None:
-        return None
-    return spread[: request.top_logprobs or 0] or []

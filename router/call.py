@@ -4,57 +4,78 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.ids import mint, sane_request_id
+from core.privacy import Stored
 from core.records import Answerer, Exchange, Reason, StudentAnswer, Usage
-from core.wire import ChatRequest
 from router.sampling import NOT_SAMPLED, Sample
+from router.tracing import TRACEPARENT, TRACESTATE, passed_on
+from router.upstream import HeaderPairs
 
 if TYPE_CHECKING:
-    from router.tasks import Task
+    from core.ledger.keys import ApiKey
+    from router.admission import Grant
+    from router.dialects import Request
+    from router.tasks import Target
 
 Headers = list[tuple[bytes, bytes]]
 
-_FORCE_HEADER = b"x-tutelage-answer-by"
-_VENDOR_HEADER = b"x-tutelage-distribution"
+NO_USAGE: Final = Usage()
+_NOTHING: Final = Stored()
 
 
-@dataclass(slots=True)
 class Call:
     """State of one request. It lives as long as the request does, and nowhere else."""
 
-    id: str = field(default_factory=mint)
-    request_id: str = ""
-    started: float = field(default_factory=time.perf_counter)
-    at: float = field(default_factory=time.time)
-    content_length: int | None = None
-    force_teacher: bool = False
-    wants_vendor: bool = False
-    upstream_seconds: float = 0.0
-    answer: StudentAnswer | None = None
-    reason: Reason = Reason.NO_STUDENT
-    version: str = ""
-    template: str = ""
-    text: str | None = None
-    sample: Sample = NOT_SAMPLED
+    __slots__ = (
+        "answer",
+        "at",
+        "authorization",
+        "content_length",
+        "force_teacher",
+        "grant",
+        "id",
+        "key",
+        "reason",
+        "request_id",
+        "sample",
+        "started",
+        "stored",
+        "template",
+        "text",
+        "trace",
+        "upstream_seconds",
+        "version",
+        "wants_vendor",
+    )
 
-    @classmethod
-    def begin(cls, headers: Iterable[tuple[bytes, bytes]]) -> Call:
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Start the clock, mint the id, and read the headers that matter."""
-        call = cls()
-        for name, value in headers:
-            if name == b"x-request-id":
-                call.request_id = sane_request_id(value.decode("latin-1")) or ""
-            elif name == b"content-length" and value.isdigit():
-                call.content_length = int(value)
-            elif name == _FORCE_HEADER:
-                call.force_teacher = value.strip().lower() == b"teacher"
-            elif name == _VENDOR_HEADER:
-                call.wants_vendor = value.strip() not in (b"", b"0", b"false")
-        call.request_id = call.request_id or call.id
-        return call
+        self.started = time.perf_counter()
+        self.at = time.time()
+        self.id = mint()
+        given = dict(headers)
+        get = given.get
+        request_id = get(b"x-request-id")
+        length = get(b"content-length", b"")
+        self.request_id = (sane_request_id(request_id.decode("latin-1")) if request_id else None) or self.id
+        self.content_length = int(length) if length.isdigit() else None
+        self.authorization = get(b"authorization")
+        self.trace: HeaderPairs = passed_on(given[TRACEPARENT], get(TRACESTATE)) if TRACEPARENT in given else ()
+        """Headers that carry the client's trace on to an upstream."""
+        self.force_teacher = get(b"x-tutelage-answer-by", b"").strip().lower() == b"teacher"
+        self.wants_vendor = get(b"x-tutelage-distribution", b"").strip() not in (b"", b"0", b"false")
+        self.upstream_seconds = 0.0
+        self.key: ApiKey | None = None
+        self.grant: Grant | None = None
+        self.answer: StudentAnswer | None = None
+        self.reason = Reason.NO_STUDENT
+        self.version = ""
+        self.template = ""
+        self.text: str | None = None
+        self.stored = _NOTHING
+        self.sample: Sample = NOT_SAMPLED
 
     @property
     def elapsed(self) -> float:
@@ -63,11 +84,14 @@ class Call:
 
     def headers(self) -> Headers:
         """Headers that every answer of ours carries."""
-        return [
+        headers = [
             (b"x-request-id", self.request_id.encode()),
             (b"x-tutelage-exchange", self.id.encode()),
-            (b"openai-processing-ms", b"%d" % (self.elapsed * 1000)),
+            (b"openai-processing-ms", b"%d" % ((time.perf_counter() - self.started) * 1000)),
         ]
+        if self.grant is not None:
+            headers += self.grant.headers
+        return headers
 
     def answered_headers(self) -> Headers:
         """The same, with who answered and why."""
@@ -77,10 +101,15 @@ class Call:
             headers.append((b"x-tutelage-version", self.version.encode()))
         return headers
 
+    def release(self) -> None:
+        """Give back what was foreseen and not taken, where nothing has been booked."""
+        if self.grant is not None:
+            self.grant.settle(0, 0.0)
+
     def exchange(
         self,
-        task: Task,
-        request: ChatRequest,
+        target: Target,
+        request: Request,
         body: bytes,
         *,
         answered_by: Answerer,
@@ -89,16 +118,23 @@ class Call:
         output: str | None = None,
         teacher_distribution: bytes = b"",
         completion_id: str = "",
-        usage: Usage | None = None,
+        usage: Usage = NO_USAGE,
         complete: bool = True,
         error: str = "",
     ) -> Exchange:
-        """The record of this call. What the task's privacy forbids is left out here, before anything is stored."""
-        store = task.settings.privacy.store == "full"
-        usage = usage or Usage()
+        """The record of this call, and what it took is booked.
+
+        What the task's privacy forbids is left out here, before anything is stored.
+        """
+        privacy = target.privacy
+        cost_usd = target.cost(usage, request.model) if answered_by is not Answerer.STUDENT else 0.0
+        if self.grant is not None:
+            self.grant.settle(usage.prompt_tokens + usage.completion_tokens, cost_usd)
+        seen = self.stored if self.text is not None else privacy.request(body)
+        said = privacy.output(output)
         return Exchange(
             id=self.id,
-            task=task.name,
+            task=target.name,
             at=self.at,
             answered_by=answered_by,
             reason=self.reason,
@@ -106,22 +142,26 @@ class Call:
             model=model,
             version=self.version,
             template=self.template,
-            text=self.text if store else None,
-            request=body if store and self.text is None else b"",
-            output=output if store else None,
-            label=task.labels.match(output),
-            teacher_distribution=teacher_distribution if store else b"",
-            student=self.answer,
+            text=seen.text if isinstance(seen, Stored) else None,
+            request=b"" if isinstance(seen, Stored) else seen.body,
+            output=said.text,
+            label=target.label_of(output),
+            teacher_distribution=teacher_distribution,
+            student=privacy.student(self.answer),
             completion_id=completion_id,
             request_id=self.request_id if self.request_id != self.id else "",
-            user=request.user or "",
+            user=privacy.user(request.user),
+            key=self.key.id if self.key is not None else "",
             usage=usage,
-            cost_usd=task.cost(usage) if answered_by is not Answerer.STUDENT else 0.0,
-            streamed=bool(request.stream),
+            cost_usd=cost_usd,
+            streamed=request.stream,
             complete=complete,
-            total_ms=self.elapsed * 1000,
+            total_ms=(time.perf_counter() - self.started) * 1000,
             upstream_ms=self.upstream_seconds * 1000,
-            error=error,
+            error=privacy.note(error) if error else "",
             shadow_probability=self.sample.probability,
             shadow=self.sample.drawn,
+            text_hash=seen.hash,
+            output_hash=said.hash,
+            redacted=seen.redacted or said.redacted,
         )

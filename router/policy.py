@@ -1,9 +1,15 @@
-"""Who answers: one pure function from facts to a decision with a reason."""
+"""Who answers: pure functions from facts to a decision with a reason.
+
+`decide` is asked before anyone has answered, `judge` with the student's answer, `after_failure` where the student was
+asked and gave none. The order is that of certainty: what the student must not read, cannot answer, may not answer, and
+is unsure of.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import Enum, auto
+from typing import Final, Literal, NamedTuple, Protocol
 
 from core.records import Reason, StudentAnswer
 
@@ -14,59 +20,118 @@ class Action(Enum):
     ASK_STUDENT = auto()
     ANSWER_BY_STUDENT = auto()
     ASK_TEACHER = auto()
+    REFUSE = auto()
+    """Nobody may answer: the budget for falling back is spent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that the decision depends on."""
+class Student(Enum):
+    """How the student server is."""
 
-    readable: bool
-    """A template of the task fits the request, and it asks for nothing that a classifier cannot do."""
-    champion: str | None
-    """The version that the student server says it serves."""
-    student_up: bool
-    trusted: dict[str, frozenset[str]]
-    """For each version, the labels that it may answer."""
-    min_confidence: float
-    force_teacher: bool = False
-    """The client asked for the teacher by header."""
-    answer: StudentAnswer | None = None
-    """The student's answer, once it was asked."""
-    student_failed: bool = False
-    """The student was asked and failed."""
+    UP = auto()
+    DOWN = auto()
+    BREAKER_OPEN = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do, and why."""
 
     action: Action
     reason: Reason
 
 
-def decide(facts: Facts) -> Decision:
-    """Decide who answers. Called before the student is asked, and again with its answer.
+class Facts(NamedTuple):
+    """What is known before anyone has answered."""
 
-    The order is that of certainty: what the student must not read, cannot answer, may not answer, and is unsure of.
-    """
-    if facts.force_teacher:
-        return Decision(Action.ASK_TEACHER, Reason.FORCED)
+    readable: bool
+    """A template of the task fits the request, and it asks for nothing that a classifier cannot do."""
+    champion: str | None
+    """The version that the student server says it serves."""
+    student: Student
+    answerable: bool = True
+    """Students answer at this address at all: they make no embeddings."""
+    forced: bool = False
+    """The client asked for the teacher by header."""
+    canary: bool = False
+    """The request falls into the challenger's share."""
+
+
+class Fallback(Protocol):
+    """The budget for letting the teacher answer."""
+
+    @property
+    def when_spent(self) -> Literal["student", "refuse"]:
+        """What happens where it is spent and the student has answered."""
+        ...
+
+    def allows(self, reason: Reason) -> bool:
+        """Whether the teacher may answer one more request, for this reason."""
+        ...
+
+
+class Unlimited:
+    """The budget of a task that has none."""
+
+    when_spent: Literal["student", "refuse"] = "student"
+
+    def allows(self, reason: Reason) -> bool:  # noqa: ARG002  # the protocol's
+        """Always."""
+        return True
+
+
+UNLIMITED: Final = Unlimited()
+
+_TEACHER: Final = {reason: Decision(Action.ASK_TEACHER, reason) for reason in Reason}
+_REFUSED: Final = Decision(Action.REFUSE, Reason.FALLBACK_SPENT)
+_SPENT: Final = Decision(Action.ANSWER_BY_STUDENT, Reason.FALLBACK_SPENT)
+_ASK: Final = {
+    False: Decision(Action.ASK_STUDENT, Reason.CHAMPION),
+    True: Decision(Action.ASK_STUDENT, Reason.CHALLENGER),
+}
+_ANSWER: Final = {
+    False: Decision(Action.ANSWER_BY_STUDENT, Reason.CHAMPION),
+    True: Decision(Action.ANSWER_BY_STUDENT, Reason.CHALLENGER),
+}
+
+
+def decide(facts: Facts, fallback: Fallback = UNLIMITED) -> Decision:
+    """Decide whom to ask first."""
+    if facts.forced:
+        return _by_teacher(Reason.FORCED, fallback)
+    if not facts.answerable:
+        return _by_teacher(Reason.PASSTHROUGH, fallback)
     if not facts.readable:
-        return Decision(Action.ASK_TEACHER, Reason.TEMPLATE_MISMATCH)
-    if facts.student_failed:
-        return Decision(Action.ASK_TEACHER, Reason.RETRY_FALLBACK)
-    if facts.answer is not None:
-        return _judge(facts.answer, facts)
-    if not facts.student_up:
-        return Decision(Action.ASK_TEACHER, Reason.STUDENT_UNAVAILABLE)
+        return _by_teacher(Reason.TEMPLATE_MISMATCH, fallback)
+    if facts.student is not Student.UP:
+        down = facts.student is Student.DOWN
+        return _by_teacher(Reason.STUDENT_UNAVAILABLE if down else Reason.BREAKER_OPEN, fallback)
     if facts.champion is None:
-        return Decision(Action.ASK_TEACHER, Reason.NO_STUDENT)
-    return Decision(Action.ASK_STUDENT, Reason.CHAMPION)
+        return _by_teacher(Reason.NO_STUDENT, fallback)
+    return _ASK[facts.canary]
 
 
-def _judge(answer: StudentAnswer, facts: Facts) -> Decision:
-    if answer.label not in facts.trusted.get(answer.version, frozenset()):
-        return Decision(Action.ASK_TEACHER, Reason.NOT_TRUSTED)
-    if answer.confidence < facts.min_confidence:
-        return Decision(Action.ASK_TEACHER, Reason.LOW_CONFIDENCE)
-    return Decision(Action.ANSWER_BY_STUDENT, Reason.CHAMPION)
+def judge(
+    answer: StudentAnswer,
+    trusted: Mapping[str, frozenset[str]],
+    min_confidence: float,
+    *,
+    canary: bool = False,
+    fallback: Fallback = UNLIMITED,
+) -> Decision:
+    """Decide whether the student's answer may go out. `trusted` holds, for each version, the labels it may answer."""
+    if answer.label not in trusted.get(answer.version, ()):
+        reason = Reason.NOT_TRUSTED
+    elif answer.confidence < min_confidence:
+        reason = Reason.LOW_CONFIDENCE
+    else:
+        return _ANSWER[canary]
+    decision = _by_teacher(reason, fallback)
+    return _SPENT if decision is _REFUSED and fallback.when_spent == "student" else decision
+
+
+def after_failure(*, late: bool, fallback: Fallback = UNLIMITED) -> Decision:
+    """Decide what follows a student that was asked and gave no answer; `late`: it took too long."""
+    return _by_teacher(Reason.OVER_DEADLINE if late else Reason.RETRY_FALLBACK, fallback)
+
+
+def _by_teacher(reason: Reason, fallback: Fallback) -> Decision:
+    return _TEACHER[reason] if fallback.allows(reason) else _REFUSED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from core.locallog import LogWriter
-from core.records import Exchange, Feedback, encode
+from core.records import Answerer, Exchange, Feedback, encode
 from router.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -27,6 +27,18 @@ class Recorder:
         """Record a finished exchange."""
         self._append(record)
         self._metrics.exchange(record)
+
+    def stream_began(self, task: str, seconds: float) -> None:
+        """Count a stream whose first event went out `seconds` after the request came."""
+        self._metrics.stream(task, Answerer.TEACHER).began(seconds)
+
+    def stream_broken(self, task: str, *, by_client: bool) -> None:
+        """Count a stream that did not reach its end."""
+        tally = self._metrics.stream(task, Answerer.TEACHER)
+        if by_client:
+            tally.broken_by_client += 1
+        else:
+            tally.broken_by_upstream += 1
 
     def feedback(self, record: Feedback) -> bool:
         """Record feedback; False where it could not be taken, so that the client hears of it."""

@@ -42,7 +42,7 @@ async def send_json(send: Send, status: int, body: bytes, headers: Headers) -> N
 
 async def send_error(send: Send, error: ApiError, headers: Headers) -> None:
     """Send an error in OpenAI's shape, with `retry-after` where it has one."""
-    extra = list(headers)
+    extra = [*headers, *error.headers]
     if error.retry_after is not None:
         extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
         extra.append((b"retry-after-ms", b"%d" % max(1, round(error.retry_after * 1000))))

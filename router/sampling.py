@@ -10,24 +10,21 @@ Whoever is drawn stays drawn. A budget that runs low lowers the probability of t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from core.errors import SettingsError, StartupError, StateError
+from core.errors import SettingsError
 from core.prices import Price, price_of
+from core.secret_file import load_secret as load_secret_file
 from core.settings import ShadowSettings, TaskSettings
 from core.teacher import label_request
 
 LOWEST_SCALE: Final = 1e-3
 """However small the budget, the probability is never scaled further down: weights in the millions estimate nothing."""
 
-_KEY_BYTES: Final = 32
 _HOUR: Final = 3600.0
 _DAY: Final = 86400.0
 _SAVED: Final = 9.0
@@ -66,22 +63,8 @@ def keyed_uniform(identifier: str, secret: bytes) -> float:
 
 
 def load_secret(path: Path) -> bytes:
-    """Read the sampling key, or create it, readable by its owner alone; several processes may do it at once.
-
-    Raises StartupError where it cannot be read or created, StateError where the file holds something else.
-    """
-    try:
-        if not path.exists():
-            _create_secret(path)
-        secret = path.read_bytes()
-    except OSError as error:
-        raise StartupError(
-            f"{path}: the sampling key cannot be read or created ({error.strerror}); make the folder writable, or "
-            "choose another with `state`"
-        ) from error
-    if len(secret) != _KEY_BYTES:
-        raise StateError(f"{path}: is no sampling key; delete the file, and a new one is made at the next start")
-    return secret
+    """Read the sampling key, or create it. Raises what `core.secret_file.load_secret` raises."""
+    return load_secret_file(path, "sampling key")
 
 
 class Allowance:
@@ -120,17 +103,22 @@ class Allowance:
 class Sampler:
     """Draws the exchanges of one task. For one event loop."""
 
-    def __init__(self, name: str, task: TaskSettings, secret: bytes, clock: Clock = time.monotonic) -> None:
-        """Raise SettingsError where dollars are to be counted and nobody knows the teacher's price."""
+    def __init__(
+        self, name: str, task: TaskSettings, secret: bytes, clock: Clock = time.monotonic, *, workers: int = 1
+    ) -> None:
+        """Each of `workers` that sample the same task takes an even part of its budgets.
+
+        Raises SettingsError where dollars are to be counted and nobody knows the teacher's price.
+        """
         self._settings = task.shadow
         self._min_confidence = task.trust.min_confidence
         self._secret = secret
         self._calls: Allowance | None = None
         self._dollars: Allowance | None = None
         if task.shadow.calls_per_hour is not None:
-            self._calls = Allowance(task.shadow.calls_per_hour, _HOUR, clock)
+            self._calls = Allowance(task.shadow.calls_per_hour / workers, _HOUR, clock)
         if task.shadow.dollars_per_day is not None:
-            self._dollars = Allowance(task.shadow.dollars_per_day, _DAY, clock)
+            self._dollars = Allowance(task.shadow.dollars_per_day / workers, _DAY, clock)
             self._price = _price(name, task)
             self._around = len(label_request("", task.label_set(), task.teacher))
 
@@ -158,19 +146,3 @@ def _price(name: str, task: TaskSettings) -> Price:
             f"{task.teacher.model!r}; set teacher.input_price and teacher.output_price (dollars a million tokens)"
         )
     return price
-
-
-def _create_secret(path: Path) -> None:
-    """Write the key beside its place, then link it there: it appears whole, and the first of several wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # somebody else was faster
-            os.link(draft, path)
-    finally:
-        draft.unlink()

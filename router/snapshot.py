@@ -17,39 +17,24 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StartupError, StateError
 from core.ledger import Ledger
-from router.pool import Pool, PoolError
-from router.teacher import TeacherClient
+from router.served import read_served
+from router.upstream import Upstream
 
 _log = structlog.get_logger(__name__)
 
 _TEACHER_SECONDS = 15.0
 
 
-class _TaskModels(msgspec.Struct):
-    champion: str | None = None
-    challenger: str | None = None
-
-
-class _Model(msgspec.Struct):
-    id: str
-    tutelage: _TaskModels = msgspec.field(default_factory=_TaskModels)
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
 Trusted = dict[str, frozenset[str]]
 """For each version, the labels that it may answer."""
 
-_models_decoder = msgspec.json.Decoder(_Models)
 _trust_decoder = msgspec.json.Decoder(dict[str, dict[str, list[str]]])
 
 
 class Snapshot:
     """Champions, health and trust of every task."""
 
-    def __init__(self, teachers: Mapping[str, TeacherClient], ledger: Ledger, student: Pool, file: Path) -> None:
+    def __init__(self, teachers: Mapping[str, Upstream], ledger: Ledger, student: Upstream, file: Path) -> None:
         """`teachers` holds each task's teacher; `file` keeps the last known trust."""
         self._teachers = dict(teachers)
         self._ledger = ledger
@@ -71,6 +56,11 @@ class Snapshot:
         """For each version of the task's student, the labels that it may answer. Empty: nothing is trusted."""
         return self._trusted.get(task, {})
 
+    def trusted_classes(self, task: str) -> int:
+        """How many classes the champion may answer."""
+        champion = self.champion(task)
+        return 0 if champion is None else len(self.trusted(task).get(champion, ()))
+
     def answering(self, task: str) -> str | None:
         """Who can answer the task now: `student`, `teacher`, or None."""
         champion = self.champion(task)
@@ -90,14 +80,10 @@ class Snapshot:
 
     async def _refresh_student(self) -> None:
         was_up = self.student_up
-        try:
-            response = await self._student.request("GET", "/v1/models")
-            models = _models_decoder.decode(response.body) if response.status == 200 else None
-        except (PoolError, TimeoutError, msgspec.DecodeError):
-            models = None
-        self.student_up = models is not None
-        if models is not None:
-            self._note_champions({model.id: model.tutelage.champion for model in models.data})
+        served = read_served(await self._student.probe())
+        self.student_up = served is not None
+        if served is not None:
+            self._note_champions({task: versions.champion for task, versions in served.items()})
         elif was_up:
             _log.warning("student_down", effect="the teacher answers everything")
 
@@ -114,7 +100,7 @@ class Snapshot:
         if all_up and now - self._teachers_seen < _TEACHER_SECONDS:
             return
         self._teachers_seen = now
-        found = await asyncio.gather(*(teacher.reachable() for teacher in self._teachers.values()))
+        found = await asyncio.gather(*(_reachable(teacher) for teacher in self._teachers.values()))
         for task, up in zip(self._teachers, found, strict=True):
             if up != self._teacher_up.get(task):
                 _log.info("teacher_up" if up else "teacher_down", task=task)
@@ -157,3 +143,8 @@ class Snapshot:
         draft = self._file.with_suffix(".draft")
         draft.write_bytes(msgspec.json.encode(stored))
         draft.replace(self._file)
+
+
+async def _reachable(teacher: Upstream) -> bool:
+    """Whether a teacher answers at all. Any answer but a server error counts: some refuse to list models."""
+    return any(response is not None and response.status < 500 for response in await teacher.probe())

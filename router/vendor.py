@@ -22,7 +22,7 @@ def without_vendor(raw: bytes, vendor: wire.VendorField, labels: LabelSet, *, wa
 
 
 def chunk_without_vendor(event: bytes) -> bytes:
-    """Cut the field out of an event that holds a chunk."""
-    if b'"tutelage":' not in event:
+    """Cut the field out of an event that holds a chunk. An event with a name is none of chat's, and goes as it came."""
+    if b'"tutelage":' not in event or not event.startswith(b"data:"):
         return event
     return wire.event(wire.without_field(event[len(b"data:") :].strip(), "tutelage"))

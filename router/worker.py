@@ -1,25 +1,33 @@
-"""A gateway worker: one process that serves on a socket which its parent holds open."""
+"""A gateway worker: one process that serves on a socket which its parent holds open, and reports to its parent."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+import uvloop
 
 from core.role import exit_code
 from core.settings import Settings, load_settings
 from core.telemetry import configure_logging
 from router.app import Gateway
+from router.metrics import Reporter
 
 
-def serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way get `gateway.drain_seconds` to end."""
+async def serve(settings: Settings, listener: socket.socket, metrics: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way get `gateway.drain_seconds` to end.
+
+    `metrics` is this worker's end of a socket pair, over which the parent gets its numbers.
+    """
+    gateway = Gateway(settings)
     config = uvicorn.Config(
-        Gateway(settings),
+        gateway,
         http="httptools",
-        loop="uvloop",
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -27,7 +35,29 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.gateway.drain_seconds)),
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    await _Server(config, Reporter(gateway.metrics, metrics)).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that reports as long as it serves, and returns after a signal, rather than die of it."""
+
+    def __init__(self, config: uvicorn.Config, reporter: Reporter) -> None:
+        super().__init__(config)
+        self._reporter = reporter
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._reporter.start()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._reporter.stop()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self.handle_exit)
+        yield
 
 
 def main() -> int:
@@ -35,9 +65,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="router.worker", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="file descriptor of the listening socket")
-    arguments = parser.parse_args()
+    parser.add_argument("--metrics-fd", type=int, required=True, help="file descriptor of the way to the parent")
+    given = parser.parse_args()
     configure_logging("gateway")
-    return exit_code(lambda: serve(load_settings(arguments.config), socket.socket(fileno=arguments.fd)))
+    listener, metrics = socket.socket(fileno=given.fd), socket.socket(fileno=given.metrics_fd)
+    return exit_code(lambda: uvloop.run(serve(load_settings(given.config), listener, metrics)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ Parts. A text goes where the hash of its near-duplicate cluster with the run's i
 hold-out and near-duplicates never stand on both sides. The exception: what the champion was taught (`training.taught`)
 is never held out but taught again. On what it knows by heart no candidate could stand beside the champion, and a
 candidate that is denied a part of the champion's data would be worse for that alone. So hold-out are texts that neither
-has seen. Of a cluster the gates take one text, since tests count independent texts, and a burst of copies is one.
+has seen. A redacted text is not held out either, since the teacher has answered another one: it teaches, and judges
+nobody. Of a cluster the gates take one text, since tests count independent texts, and a burst of copies is one.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def assemble(
     places = split([sample.example.text for sample in unique], salt=salt, fractions=fractions)
     part = dict.fromkeys(places.calibration, "calibration") | dict.fromkeys(places.holdout, "holdout")
     known = {cluster_key(sample.example.text) for sample in unique if taught.knows(sample)}
+    redacted = {cluster_key(sample.example.text) for sample in unique if sample.redacted}
     judged: set[str] = set()
     finished = []
     for position, sample in enumerate(unique):
@@ -98,7 +100,7 @@ def assemble(
         recent = sample.at >= recent_since > 0
         weight = sample.example.weight * (settings.recent_weight if recent else 1.0)
         where = part.get(position, "train")
-        if where == "holdout" and key in known:
+        if (where == "holdout" and key in known) or key in redacted:
             where = "train"
         gate = where == "holdout" and sample.example.teacher is not None and key not in judged
         if gate:

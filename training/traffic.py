@@ -6,6 +6,7 @@ that the teacher answered by itself, with no student's answer beside it, hold it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,14 +21,14 @@ _NEGLIGIBLE: Final = 1e-6
 
 _COMPARED: Final = """
     SELECT exchange, epoch("at") AS at_seconds, outcome, probability, text, student_label_set, student_confidence,
-        teacher_label, teacher_distribution
+        teacher_label, teacher_distribution, redacted
     FROM records
     WHERE teacher_label IS NOT NULL AND text IS NOT NULL AND outcome IN (?, ?)
     ORDER BY "at" DESC, exchange DESC LIMIT ?
 """
 
 _EXCHANGED: Final = """
-    SELECT id, epoch("at") AS at_seconds, answered_by, text, label, student_label
+    SELECT id, epoch("at") AS at_seconds, answered_by, text, label, student_label, redacted
     FROM records
     WHERE text IS NOT NULL AND status = 200
         AND ((answered_by = ? AND label IS NOT NULL) OR ("at" >= to_timestamp(?) AND student_label IS NOT NULL))
@@ -50,6 +51,8 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     """`train`, `calibration` or `holdout`."""
     gate: bool = False
     """Whether the gates compare the candidate with the champion on it: the first of its cluster in the hold-out."""
+    redacted: bool = False
+    """Whether the text is not the one that the teacher has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,14 @@ class Traffic:
     """Recent ones only."""
     foreign: int
     """Answers left out, since the task no longer has their label."""
+
+    def without(self, gone: Callable[[str], bool]) -> Traffic:
+        """The traffic without exchanges that must not be used, by their ids."""
+        return Traffic(
+            [sample for sample in self.answered if not gone(sample.exchange)],
+            [one for one in self.unanswered if not gone(one.exchange)],
+            self.foreign,
+        )
 
 
 def read_traffic(archive: Archive, task: str, labels: LabelSet, *, recent_since: float, limit: int) -> Traffic:
@@ -112,12 +123,13 @@ def _compared(row: dict[str, Any], labels: LabelSet) -> Sample:
         method="distribution" if spread else "vote",
         source="cascade" if row["outcome"] == Outcome.CASCADED.value else "shadow",
     )
-    return Sample(example, row["exchange"], row["at_seconds"], row["probability"])
+    redacted = bool(row["redacted"])
+    return Sample(example, row["exchange"], row["at_seconds"], row["probability"], redacted=redacted)
 
 
 def _answered(row: dict[str, Any]) -> Sample:
     example = Example(row["text"], teacher=row["label"], method="vote", source="teacher")
-    return Sample(example, row["id"], row["at_seconds"])
+    return Sample(example, row["id"], row["at_seconds"], redacted=bool(row["redacted"]))
 
 
 def _distribution(packed: bytes | None, label_set: str | None, labels: LabelSet) -> dict[str, float]:

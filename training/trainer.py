@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -10,12 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import TutelageError
 from core.ledger import Alarm, RunState
+from training.forgetting import DataKeeper
 from training.promotion import CHAMPION
 from training.runs import RunContext, Runner, begin_run
 
 Serving = Callable[[str], str | None]
 """The version of a task's champion that the student server has loaded; None where that is not known."""
 
+_ALL: Final = "all tasks"
 _DAY: Final = 86_400.0
 _MINUTE: Final = 60.0
 
@@ -29,17 +32,14 @@ class Trainer:
         self._context = context
         self._runner = runner
         self._serving = serving
+        self._keeper = DataKeeper(context.settings, context.ledger, context.clock)
         self._complained: dict[str, str] = {}
 
     def tick(self) -> None:
         """Look at every task once. What goes wrong with one holds up no other; it is logged, and tried again."""
+        self._try(_ALL, self._keeper.tick)
         for task in self._context.settings.tasks:
-            try:
-                self._look_after(task)
-            except (SQLAlchemyError, TutelageError) as error:
-                self._complain(task, str(error))
-            else:
-                self._complained.pop(task, None)
+            self._try(task, partial(self._look_after, task))
 
     def release(self) -> None:
         """Give the runs back that this trainer holds, so that the next one need not wait for its claims to grow old."""
@@ -47,6 +47,14 @@ class Trainer:
             run = self._context.ledger.runs.running(task)
             if run is not None:
                 self._runner.release(run.id)
+
+    def _try(self, task: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (SQLAlchemyError, TutelageError) as error:
+            self._complain(task, str(error))
+        else:
+            self._complained.pop(task, None)
 
     def _look_after(self, task: str) -> None:
         run = self._context.ledger.runs.running(task)
@@ -68,8 +76,9 @@ class Trainer:
             self._runner.work(run.id)
 
     def _may_start(self, task: str) -> bool:
-        settings, now = self._context.settings.task(task).retrain, self._context.clock()
-        if not settings.automatic:
+        wanted, now = self._context.settings.task(task), self._context.clock()
+        settings = wanted.retrain
+        if not wanted.retrains:
             return False
         runs = self._context.ledger.runs
         last = next(iter(runs.newest(task, limit=1)), None)

@@ -10,9 +10,11 @@ import structlog
 
 from core.archive import Archive
 from core.archiver import Archiver
+from core.archiver.metrics import ArchiverMetrics
 from core.journal import Journal
 from core.ledger import Ledger
 from core.role import run_role
+from core.role_pages import role_pages
 from core.settings import Settings, load_settings
 
 _log = structlog.get_logger(__name__)
@@ -35,15 +37,18 @@ async def archive_until_stopped(settings: Settings) -> None:
         flush_seconds=settings.archive.flush_seconds,
         flush_rows=settings.archive.flush_rows,
         stream_bytes=settings.redis.stream_bytes,
+        retention_days=settings.retention_days,
     )
-    _log.info("archiver_started", archive=settings.archive_url)
-    archiving = asyncio.create_task(archiver.run())
-    await stopped.wait()
-    if not await archiver.drain(_DRAIN_SECONDS):
-        _log.warning("archive_not_caught_up", hint="what is missing is in the journal, and archived at the next start")
-    archiving.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await archiving
+    address = settings.archive
+    async with role_pages("archive", address.host, address.port, ArchiverMetrics(archiver).render) as pages:
+        _log.info("archiver_started", pages=pages, archive=settings.archive_url)
+        archiving = asyncio.create_task(archiver.run())
+        await stopped.wait()
+        if not await archiver.drain(_DRAIN_SECONDS):
+            _log.warning("archive_not_caught_up", hint="what is missing is in the journal: the next start archives it")
+        archiving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await archiving
     await journal.close()
     ledger.close()
 

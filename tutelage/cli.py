@@ -8,7 +8,9 @@ import typer
 
 from core.errors import TutelageError
 from tutelage.commands.alarms import alarms
+from tutelage.commands.forget import forget
 from tutelage.commands.init import init
+from tutelage.commands.keys import keys
 from tutelage.commands.label import label
 from tutelage.commands.monitor import monitor
 from tutelage.commands.promote import promote
@@ -32,12 +34,13 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for everyday in (up, status):
+    for everyday in (up, status, forget):
         app.command()(everyday)
     for step in (init, label, train, students):
         app.command(rich_help_panel="A task, from data to student")(step)
     for decision in (alarms, runs, promote, rollback):
         app.command(rich_help_panel="Watching and deciding")(decision)
+    app.add_typer(keys(), name="keys", rich_help_panel="Who may ask")
     for role in (gateway, student, archiver, shadow, monitor, trainer):
         app.command(rich_help_panel="Roles, one process each")(role)
     return app

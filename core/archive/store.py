@@ -18,11 +18,12 @@ from typing import Any, Final
 import duckdb
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
-from pyarrow.dataset import dataset
+from pyarrow.dataset import Dataset, dataset
 
-from core.archive.columns import Row, arrow_schema, to_exchange, to_table, utc
+from core.archive.columns import Row, arrow_schema, by_day, repeated_columns, to_exchange, to_table, utc
 from core.ids import mint, minted_at
 from core.journal import stream_parts
 from core.ledger import ArchiveFile, Ledger, Move
@@ -48,31 +49,30 @@ class Archive:
         self._index = ledger.archive_index
         self._prefix = f"a{ledger.id}"
 
-    def append(self, stream: str, rows: Sequence[Row], moves: Sequence[Move], file_rows: int) -> bool:
+    def append(
+        self, stream: str, rows: Sequence[Row], moves: Sequence[Move], file_rows: int, revision: int | None = None
+    ) -> bool:
         """Archive rows of a stream and move the positions that they cover, all or nothing.
 
         At most `file_rows` rows go in a file. False: a position was not where the caller believed it, somebody else
-        has archived meanwhile; nothing is archived.
+        has archived meanwhile, or there are tombstones newer than `revision`; nothing is archived.
         """
         files = self.write(stream, rows, file_rows)
         # A file so old may have been swept as a leftover: this process was stopped for a while. Write it again.
         if files and time.time() - min(file.created for file in files) > _COMMIT_SECONDS:
-            self._remove(file.path for file in files)
+            self.delete(file.path for file in files)
             return False
-        if self._index.commit(files, moves):
+        if self._index.commit(files, moves, revision):
             return True
-        self._remove(file.path for file in files)
+        self.delete(file.path for file in files)
         return False
 
     def write(self, stream: str, rows: Sequence[Row], file_rows: int) -> list[ArchiveFile]:
         """Write rows of a stream into files that do not count yet, one or more a day."""
         task, kind = stream_parts(stream)
-        days: dict[str, list[Row]] = defaultdict(list)
-        for row in rows:
-            days[utc(row.record.at).date().isoformat()].append(row)
         return [
-            self._write_file(task, kind, day, to_table(part[start : start + file_rows], kind))
-            for day, part in sorted(days.items())
+            self.write_file(task, kind, day, to_table(part[start : start + file_rows], kind))
+            for day, part in sorted(by_day(rows).items())
             for start in range(0, len(part), file_rows)
         ]
 
@@ -93,7 +93,7 @@ class Archive:
         `since` (seconds since the epoch) leaves out files that are older, not rows. The query reaches nothing else than
         these files. Raises duckdb.Error where the SQL is wrong, ValueError where it is no query.
         """
-        return self._query(sql, self._index.files(task, kind.value, since=since), kind, parameters)
+        return self.query_files(sql, self._index.files(task, kind.value, since=since), kind, parameters)
 
     def exchanges(self, task: str, since: float | None = None, limit: int | None = None) -> pa.Table:
         """Exchanges from `since` (seconds since the epoch) on, ordered by time; with `limit`, the newest ones."""
@@ -120,7 +120,7 @@ class Archive:
         sql = "SELECT * FROM records WHERE id = $1 OR completion_id = $1 LIMIT 1"
         for name in [task] if task is not None else self._index.tasks(Kind.EXCHANGE.value):
             files = self._index.files(name, Kind.EXCHANGE.value, **window)
-            found = self._query(sql, files, Kind.EXCHANGE, [identifier]).to_pylist() if files else []
+            found = self.query_files(sql, files, Kind.EXCHANGE, [identifier]).to_pylist() if files else []
             if found:
                 return to_exchange(found[0])
         return None
@@ -140,12 +140,12 @@ class Archive:
             batch = _fitting(files, file_rows)
             if len(batch) < _MERGE_FILES:
                 continue
-            table = self._query("SELECT * FROM records", batch, kind, ())
-            new = self._write_file(task, kind, day, table.cast(arrow_schema(kind)))
+            table = self.query_files("SELECT * FROM records", batch, kind, ())
+            new = self.write_file(task, kind, day, table.cast(arrow_schema(kind)))
             if self._index.replace(batch, new, time.time()):
                 merged += len(batch)
             else:
-                self._remove([new.path])
+                self.delete([new.path])
         return merged
 
     def sweep(self) -> int:
@@ -159,7 +159,7 @@ class Archive:
         gone = self._index.forget_retired(before)
         known = self._index.known_paths()
         leftovers = sorted({*gone, *(path for path in there if path not in known)})
-        self._remove(leftovers)
+        self.delete(leftovers)
         return len(leftovers)
 
     def _newest(self, task: str, kind: Kind, since: float | None, limit: int | None) -> pa.Table:
@@ -169,15 +169,16 @@ class Archive:
         """
         return self.query(sql, task, kind, parameters=[utc(since or 0), limit], since=since)
 
-    def _write_file(self, task: str, kind: Kind, day: str, table: pa.Table) -> ArchiveFile:
+    def write_file(self, task: str, kind: Kind, day: str, table: pa.Table) -> ArchiveFile:
+        """Write a day's rows into a file that does not count yet."""
         created = time.time()
         path = f"{task}/{kind.value}/day={day}/{mint(self._prefix)}{_SUFFIX}"
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd", use_dictionary=repeated_columns(kind))
         data = sink.getvalue().to_pybytes()
         self._put(path, data)
-        times = table.column("at").cast(pa.int64()).to_pylist()
-        low, high = min(times) / 1e6, max(times) / 1e6
+        times = pc.min_max(table.column("at").cast(pa.int64()))
+        low, high = times["min"].as_py() / 1e6, times["max"].as_py() / 1e6
         return ArchiveFile(path, task, kind.value, day, table.num_rows, len(data), low, high, created)
 
     def _put(self, path: str, data: bytes) -> None:
@@ -199,11 +200,9 @@ class Archive:
             finally:
                 os.close(handle)
 
-    def _query(self, sql: str, files: Sequence[ArchiveFile], kind: Kind, parameters: Sequence[Any]) -> pa.Table:
-        """Run SQL over these files, with no access to anything else. A column that older files lack is null there."""
-        records = dataset(
-            [self._full(file.path) for file in files], schema=arrow_schema(kind), format="parquet", filesystem=self._fs
-        )
+    def query_files(self, sql: str, files: Sequence[ArchiveFile], kind: Kind, parameters: Sequence[Any]) -> pa.Table:
+        """Run SQL over these files, with no access to anything else."""
+        records = self.open_files(files, kind)
         with duckdb.connect(config={"enable_external_access": False}) as connection:
             connection.register("records", records)
             connection.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
@@ -212,6 +211,11 @@ class Archive:
                 raise ValueError("the SQL is no query; it must begin with SELECT or WITH")
             return answer.to_arrow_table()
 
+    def open_files(self, files: Sequence[ArchiveFile], kind: Kind) -> Dataset:
+        """These files as one data set of pyarrow's. A column that older files lack is null there."""
+        paths = [self._full(file.path) for file in files]
+        return dataset(paths, schema=arrow_schema(kind), format="parquet", filesystem=self._fs)
+
     def _full(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
 
@@ -219,7 +223,8 @@ class Archive:
         start = f"{self._root.rstrip('/')}/"
         return [name.removeprefix(start) for name in self._fs.find(self._root) if name.endswith(_SUFFIX)]
 
-    def _remove(self, paths: Iterable[str]) -> None:
+    def delete(self, paths: Iterable[str]) -> None:
+        """Remove files that do not count, or no more; those that are gone already are passed over."""
         for path in paths:
             try:
                 self._fs.rm_file(self._full(path))

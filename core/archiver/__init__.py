@@ -6,5 +6,6 @@ does no harm: whoever is late drops what it holds and reads on from what is true
 """
 
 from core.archiver.archiver import Archiver
+from core.archiver.stream import Lag
 
-__all__ = ["Archiver"]
+__all__ = ["Archiver", "Lag"]

@@ -5,46 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.archive import Archive, Row, fits
+from core.archive import Archive, fits
+from core.archive.removal import Removal
+from core.archiver.forgetting import Forgetting
 from core.archiver.housekeeping import Housekeeping
+from core.archiver.retention import Retention
+from core.archiver.stream import Lag, Stream
 from core.backoff import Backoff
 from core.errors import StateError
-from core.journal import START, Entry, Journal, archived_field, is_cancelled
-from core.ledger import Ledger, Move
-from core.records import SCHEMA, decode
+from core.journal import Journal, archived_field, is_cancelled
+from core.ledger import Ledger
 
 _READ_ENTRIES: Final = 8
 _BLOCK_MS: Final = 250
-_HELD_SECONDS: Final = 30.0
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A stream that is being read, and what of it waits to be archived."""
-
-    name: str
-    read_id: str = START
-    committed_id: str = START
-    """Everything up to here is in the archive."""
-    rows: list[Row] = field(default_factory=list)
-    moves: dict[str, Move] = field(default_factory=dict)
-    """By source: from where it was when the first of its `rows` was read, to where it is once they are archived."""
-    since: float = 0.0
-    """When the first of them was read."""
-    held_until: float = 0.0
-
-    def rewind(self) -> None:
-        """Drop what waits; it will be read again."""
-        self.rows, self.moves, self.read_id = [], {}, self.committed_id
 
 
 class Archiver:
@@ -59,7 +39,9 @@ class Archiver:
         flush_seconds: float = 2.0,
         flush_rows: int = 20_000,
         stream_bytes: int = 256 * 1024 * 1024,
+        retention_days: Mapping[str, int] | None = None,
     ) -> None:
+        """`retention_days`: for how long the records of a task are kept; of others for good."""
         self.up = True
         self.archived = 0
         """Records archived."""
@@ -76,16 +58,35 @@ class Archiver:
         self._flush_rows = flush_rows
         self._incarnation = ""
         self._positions: dict[tuple[str, str], int] = {}
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, Stream] = {}
+        self._totals: dict[str, int] = {}
         self._draining = 0
         self._caught_up = -1.0
         self._log = structlog.get_logger("tutelage.archiver")
-        self._house = Housekeeping(journal, archive, self._log, stream_bytes=stream_bytes, file_rows=flush_rows)
+        self._forgetting = Forgetting(journal, archive, ledger, self._log)
+        self._house = Housekeeping(
+            journal,
+            archive,
+            self._log,
+            stream_bytes=stream_bytes,
+            file_rows=flush_rows,
+            retention=Retention(journal, Removal(archive, ledger), retention_days or {}, self._log),
+        )
 
     @property
     def trimmed(self) -> int:
         """Entries removed from streams that had grown too long."""
         return self._house.trimmed
+
+    @property
+    def forgotten(self) -> int:
+        """Records left out since they must be forgotten."""
+        return self._forgetting.dropped
+
+    def lags(self) -> dict[str, Lag]:
+        """How far the archive is behind each stream, as of the last second that Redis answered."""
+        now = time.time()
+        return {stream.name: stream.lag(self._totals.get(stream.name, 0), now) for stream in self._streams.values()}
 
     async def run(self) -> None:
         """Archive until cancelled. Redis, the ledger or the disk being away does not end it."""
@@ -123,7 +124,7 @@ class Archiver:
         """Read, flush what is due, keep house. True: something waits still."""
         await self._meet_redis()
         for name in await self._journal.streams():
-            self._streams.setdefault(name, _Stream(name))
+            self._streams.setdefault(name, Stream(name))
         got = await self._read()
         for stream in self._streams.values():
             if stream.moves and self._is_due(stream):
@@ -156,54 +157,19 @@ class Archiver:
             return False
         found = await self._journal.read_many(after, _READ_ENTRIES, block)
         for name, entries in found.items():
-            await asyncio.to_thread(self._take, self._streams[name], entries)
+            taken = await asyncio.to_thread(self._streams[name].take, entries, self._positions)
+            self.duplicates += taken.duplicates
+            self.unreadable += taken.unreadable
         return bool(found)
 
-    def _take(self, stream: _Stream, entries: Sequence[Entry]) -> None:
-        """Add the entries' records to what waits, without those that are archived or wait already."""
-        stream.held_until = 0.0
-        if not stream.moves:
-            stream.since = time.monotonic()
-        for entry in entries:
-            move = stream.moves.get(entry.source)
-            have = move.after if move else self._positions.get((stream.name, entry.source), 0)
-            if entry.end <= have:
-                self.duplicates += entry.count
-            else:
-                for end, payload in entry.frames():
-                    if end <= have:
-                        self.duplicates += 1
-                        continue
-                    if not self._take_record(stream, entry.source, end, payload):
-                        return
-            stream.read_id = entry.id
-        if not stream.moves:
-            stream.committed_id = stream.read_id
-
-    def _take_record(self, stream: _Stream, source: str, end: int, payload: bytes) -> bool:
-        """Add one record. False: it is newer than this program, and reading the stream stops before it."""
-        try:
-            stream.rows.append(Row(source, end, decode(payload)))
-        except StateError as error:
-            if _schema_of(payload) > SCHEMA:
-                stream.held_until = time.monotonic() + _HELD_SECONDS
-                self._log.error("stream_held", stream=stream.name, error=str(error))
-                return False
-            self.unreadable += 1
-            self._log.error("unreadable_record", stream=stream.name, source=source, before=end, error=str(error))
-        move = stream.moves.get(source)
-        before = move.before if move else self._positions.get((stream.name, source), 0)
-        stream.moves[source] = Move(stream.name, source, before, end)
-        return True
-
-    def _is_due(self, stream: _Stream) -> bool:
+    def _is_due(self, stream: Stream) -> bool:
         return (
             self._draining > 0
             or len(stream.rows) >= self._flush_rows
             or time.monotonic() - stream.since >= self._flush_seconds
         )
 
-    async def _flush(self, stream: _Stream) -> None:
+    async def _flush(self, stream: Stream) -> None:
         """Archive what waits of a stream.
 
         Where that raises it waits on. It may have been committed all the same: then the next try comes too late, as it
@@ -211,7 +177,8 @@ class Archiver:
         """
         moves = list(stream.moves.values())
         try:
-            done = await asyncio.to_thread(self._archive.append, stream.name, stream.rows, moves, self._flush_rows)
+            rows, revision = await asyncio.to_thread(self._forgetting.admit, stream.rows)
+            done = await asyncio.to_thread(self._archive.append, stream.name, rows, moves, self._flush_rows, revision)
         except (ValueError, OverflowError):
             await asyncio.to_thread(self._drop_unfit, stream)
             return
@@ -223,11 +190,11 @@ class Archiver:
             self._positions = await asyncio.to_thread(self._index.positions)
             return
         self._positions |= {(move.stream, move.source): move.after for move in moves}
-        self.archived += len(stream.rows)
-        stream.rows, stream.moves, stream.committed_id = [], {}, stream.read_id
+        self.archived += len(rows)
+        stream.commit()
         await self._journal.publish_archived({archived_field(move.stream, move.source): move.after for move in moves})
 
-    def _drop_unfit(self, stream: _Stream) -> None:
+    def _drop_unfit(self, stream: Stream) -> None:
         """Leave out records whose values fit no column: a count beyond 64 bits, a time beyond the calendar.
 
         One of them must not keep all others out of the archive. Raises StateError where it is none of them.
@@ -243,6 +210,9 @@ class Archiver:
         if self._house.is_time("publish"):
             self._positions |= await asyncio.to_thread(self._index.positions)
             await self._publish()
+        await self._forgetting.tidy()
+        if self._house.is_time("lag"):
+            self._totals = dict(zip(self._streams, await self._journal.totals(list(self._streams)), strict=True))
         await self._house.keep({stream.name: stream.committed_id for stream in self._streams.values()})
 
     async def _publish(self, *, replace: bool = False) -> None:
@@ -258,16 +228,3 @@ class Archiver:
         if not self.up:
             self._log.info("archiving_again")
         self.up = True
-
-
-class _Versioned(msgspec.Struct):
-    """The one field that every schema has."""
-
-    schema: int = 1
-
-
-def _schema_of(payload: bytes) -> int:
-    try:
-        return msgspec.msgpack.decode(payload, type=_Versioned).schema
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return 0

@@ -8,15 +8,26 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.archive import Archive
+from core.archiver.retention import Retention
 from core.journal import Journal, stream_parts
+from core.journal.entries import order_of
 
-_SECONDS: Final = {"publish": 5.0, "trim": 5.0, "merge": 60.0, "sweep": 600.0}
+_SECONDS: Final = {"lag": 1.0, "trim": 1.0, "publish": 5.0, "merge": 60.0, "expire": 600.0, "sweep": 600.0}
 
 
 class Housekeeping:
     """Keeps the journal and the archive tidy, each chore at its own pace."""
 
-    def __init__(self, journal: Journal, archive: Archive, log: Any, *, stream_bytes: int, file_rows: int) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        archive: Archive,
+        log: Any,
+        *,
+        stream_bytes: int,
+        file_rows: int,
+        retention: Retention,
+    ) -> None:
         self.trimmed = 0
         """Entries removed from streams."""
         self._journal = journal
@@ -24,6 +35,7 @@ class Housekeeping:
         self._log = log
         self._stream_bytes = stream_bytes
         self._file_rows = file_rows
+        self._retention = retention
         self._due = {"merge": time.monotonic() + _SECONDS["merge"]}
 
     def hurry(self) -> None:
@@ -48,6 +60,8 @@ class Housekeeping:
                 merged = await asyncio.to_thread(self._archive.merge, *stream_parts(stream), self._file_rows)
                 if merged:
                     self._log.info("files_merged", stream=stream, files=merged)
+        if self.is_time("expire"):
+            self.trimmed += await self._retention.expire(committed)
         if self.is_time("sweep"):
             removed = await asyncio.to_thread(self._archive.sweep)
             if removed:
@@ -57,14 +71,8 @@ class Housekeeping:
         """Shorten a stream that has grown too long: by halves of the time that is archived, never in front of that."""
         while await self._journal.memory(stream) > self._stream_bytes:
             first = await self._journal.first_id(stream)
-            if first is None or _order(first) >= _order(committed):
+            if first is None or order_of(first) >= order_of(committed):
                 return
-            oldest, newest = _order(first)[0], _order(committed)[0]
+            oldest, newest = order_of(first)[0], order_of(committed)[0]
             middle = (oldest + newest + 1) // 2
             self.trimmed += await self._journal.trim(stream, committed if middle >= newest else f"{middle}-0")
-
-
-def _order(identifier: str) -> tuple[int, int]:
-    """An entry's id as Redis orders it: milliseconds, and a count within them."""
-    milliseconds, _, count = identifier.partition("-")
-    return int(milliseconds), int(count)

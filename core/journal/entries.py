@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,13 @@ class Entry:
     """Offset behind the last record."""
     count: int
     batch: bytes
+    total: int = 0
+    """Records that were ever added to the stream, these included; 0 where a Tutelage added them that did not count."""
+
+    @property
+    def at(self) -> float:
+        """When it was added, in seconds since the epoch, by Redis' clock."""
+        return added_at(self.id)
 
     def frames(self) -> list[Frame]:
         """The records, in the source's order, each with the offset behind it."""
@@ -64,8 +72,24 @@ def stream_of(record: bytes) -> str | None:
         head = _head_decoder.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    kind = _KINDS.get(head.type)
-    return stream_name(head.task, kind) if kind is not None and _TASK.fullmatch(head.task) else None
+    return _stream_of(head.type, head.task)
+
+
+@lru_cache(maxsize=1024)
+def _stream_of(type_: str, task: str) -> str | None:
+    kind = _KINDS.get(type_)
+    return stream_name(task, kind) if kind is not None and _TASK.fullmatch(task) else None
+
+
+def added_at(identifier: str) -> float:
+    """When the entry with this id was added, in seconds since the epoch, by Redis' clock."""
+    return int(identifier.partition("-")[0]) / 1000
+
+
+def order_of(identifier: str) -> tuple[int, int]:
+    """An entry's id as Redis orders it: milliseconds, and a count within them."""
+    milliseconds, _, count = identifier.partition("-")
+    return int(milliseconds), int(count)
 
 
 def archived_field(stream: str, source: str) -> str:
@@ -91,7 +115,14 @@ def _flat(items: Any) -> Iterable[Any]:
 
 def to_entry(identifier: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """An entry as redis-py reads it."""
-    return Entry(text(identifier), fields[b"s"].decode(), int(fields[b"o"]), int(fields[b"n"]), fields[b"b"])
+    return Entry(
+        text(identifier),
+        fields[b"s"].decode(),
+        end=int(fields[b"o"]),
+        count=int(fields[b"n"]),
+        batch=fields[b"b"],
+        total=int(fields.get(b"c", 0)),
+    )
 
 
 def text(value: bytes | str) -> str:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from core.journal.entries import Entry, by_stream, result, text
+from core.journal.entries import Entry, by_stream, order_of, result, text
 from core.journal.group import ConsumerGroup
 from core.locallog import Frame
 
@@ -22,19 +22,56 @@ START: Final = "0-0"
 _STREAMS: Final = "tutelage:streams"
 _SHIPPED: Final = "tutelage:shipped"
 _ARCHIVED: Final = "tutelage:archived"
+_RECORDS: Final = "tutelage:records"
 _EPOCH: Final = "tutelage:epoch"
-# KEYS: shipped, streams, then the streams. ARGV: source, its position as the caller knows it, its new position, then
-# for each stream the last offset, the number of records, and the batch. Returns the position that holds afterwards.
+# KEYS: shipped, streams, records, then the streams. ARGV: source, its position as the caller knows it, its new one,
+# then for each stream the last offset, the number of records, and the batch. Returns the position that then holds.
 _SHIP: Final = """
 local position = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if position ~= ARGV[2] then return position end
-for i = 3, #KEYS do
-  local a = 4 + (i - 3) * 3
-  redis.call('XADD', KEYS[i], '*', 's', ARGV[1], 'o', ARGV[a], 'n', ARGV[a + 1], 'b', ARGV[a + 2])
+for i = 4, #KEYS do
+  local a = 4 + (i - 4) * 3
+  local total = redis.call('HINCRBY', KEYS[3], KEYS[i], ARGV[a + 1])
+  redis.call('XADD', KEYS[i], '*', 's', ARGV[1], 'o', ARGV[a], 'n', ARGV[a + 1], 'c', total, 'b', ARGV[a + 2])
   redis.call('SADD', KEYS[2], KEYS[i])
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return ARGV[3]
+"""
+
+# KEYS: stream. ARGV: pairs of an entry's id and its new batch, in order. An entry cannot be changed, so those from the
+# first one on are taken out and put back under their own ids, for which the stream's last id is turned back; groups,
+# and what they have pending, know entries by their ids. Redis 7 has two counters more, which are put back as well.
+_REPLACE: Final = """
+local tail = redis.call('XRANGE', KEYS[1], ARGV[1], '+')
+if #tail == 0 then return 0 end
+local info, new, last, replaced = {}, {}, '0-1', 0
+local told = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #told, 2 do info[told[i]] = told[i + 1] end
+local added, deleted = info['entries-added'], info['max-deleted-entry-id']
+if deleted == '0-0' then deleted = '0-1' end  -- 0-0 would leave it as XDEL has set it
+local function turn(id, count, gone)
+  if added then
+    redis.call('XSETID', KEYS[1], id, 'ENTRIESADDED', count, 'MAXDELETEDID', gone)
+  else
+    redis.call('XSETID', KEYS[1], id)
+  end
+end
+for i = 1, #ARGV, 2 do new[ARGV[i]] = ARGV[i + 1] end
+for _, entry in ipairs(tail) do redis.call('XDEL', KEYS[1], entry[1]) end
+local before = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if #before > 0 then last = before[1][1] end
+turn(last, redis.call('XLEN', KEYS[1]), '0-1')
+for _, entry in ipairs(tail) do
+  local fields = entry[2]
+  if new[entry[1]] then
+    replaced = replaced + 1
+    for i = 1, #fields, 2 do if fields[i] == 'b' then fields[i + 1] = new[entry[1]] end end
+  end
+  redis.call('XADD', KEYS[1], entry[1], unpack(fields))
+end
+turn(info['last-generated-id'], added, deleted)
+return replaced
 """
 
 
@@ -44,6 +81,7 @@ class Journal:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._ship = redis.register_script(_SHIP)
+        self._replace = redis.register_script(_REPLACE)
 
     @classmethod
     def connect(cls, url: str) -> Self:
@@ -68,7 +106,7 @@ class Journal:
         arguments: list[str | int | bytes] = [source, "" if position is None else position, end]
         for frames in batches.values():
             arguments += [frames[-1][0], len(frames), msgspec.msgpack.encode(frames)]
-        return _offset(await self._ship(keys=[_SHIPPED, _STREAMS, *batches], args=arguments))
+        return _offset(await self._ship(keys=[_SHIPPED, _STREAMS, _RECORDS, *batches], args=arguments))
 
     async def shipped(self, sources: Sequence[str]) -> list[int | None]:
         """The sources' positions; None for those that Redis does not know."""
@@ -129,10 +167,35 @@ class Journal:
         """About how many bytes a stream takes in Redis."""
         return int(await result(self._redis.memory_usage(stream)) or 0)
 
+    async def sizes(self) -> dict[str, int]:
+        """About how many bytes each stream takes in Redis."""
+        names = await self.streams()
+        if not names:
+            return {}
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.memory_usage(name)
+            return {name: int(size or 0) for name, size in zip(names, await pipeline.execute(), strict=True)}
+
+    async def totals(self, streams: Sequence[str]) -> list[int]:
+        """Records that were ever added to these streams: since Redis last lost its data, those added twice included."""
+        return [total or 0 for total in await self._offsets(_RECORDS, streams)]
+
     async def first_id(self, stream: str) -> str | None:
         """Id of a stream's oldest entry."""
         found = await result(self._redis.xrange(stream, count=1))
         return text(found[0][0]) if found else None
+
+    async def replace_batches(self, stream: str, batches: Mapping[str, bytes]) -> int:
+        """Replace the batches of entries, by their ids, in one step; returns how many of them were there still.
+
+        A batch must hold as many records, at the same offsets. It takes Redis as much memory again, for a moment, as
+        the stream from the first of them on.
+        """
+        arguments: list[str | bytes] = []
+        for identifier in sorted(batches, key=order_of):
+            arguments += [identifier, batches[identifier]]
+        return int(await self._replace(keys=[stream], args=arguments)) if arguments else 0
 
     async def trim(self, stream: str, min_id: str) -> int:
         """Remove entries older than `min_id`; returns how many went."""

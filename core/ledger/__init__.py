@@ -1,21 +1,28 @@
 """The ledger: what must stay true across restarts and is too small, or too important, for the archive.
 
-Trust, the audit trail, and the index of the archive: in SQLite by default, in PostgreSQL in production.
+Trust, API keys, the audit trail, and the index of the archive: in SQLite by default, in PostgreSQL in production.
 """
 
 from core.ledger.alarms import Alarm, Alarms, AlarmState, Severity
 from core.ledger.archive_index import ArchiveFile, ArchiveIndex, Move
+from core.ledger.forgotten import DataDeletion, Forgotten, Tombstones
+from core.ledger.keys import ApiKey, Keys
 from core.ledger.runs import Run, Runs, RunState
 from core.ledger.snapshots import Snapshot, Snapshots
+from core.ledger.spend import Spend, Spends
 from core.ledger.store import AuditEntry, Ledger, Trust
 
 __all__ = [
     "Alarm",
     "AlarmState",
     "Alarms",
+    "ApiKey",
     "ArchiveFile",
     "ArchiveIndex",
     "AuditEntry",
+    "DataDeletion",
+    "Forgotten",
+    "Keys",
     "Ledger",
     "Move",
     "Run",
@@ -24,5 +31,8 @@ __all__ = [
     "Severity",
     "Snapshot",
     "Snapshots",
+    "Spend",
+    "Spends",
+    "Tombstones",
     "Trust",
 ]

@@ -7,6 +7,7 @@ an alarm and its next snapshot raises the same alarm again, and finds it raised.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -117,6 +118,21 @@ class Alarms:
         with self._engine.connect() as connection:
             return [_alarm(row) for row in connection.execute(query).mappings()]
 
+    def drop_examples(self, gone: Callable[[str], bool], task: str | None = None) -> int:
+        """Take the examples of exchanges that must go out of all alarms' evidence; returns how many these were.
+
+        `gone` is asked with an exchange's id. Resolved alarms are changed as well.
+        """
+        query = select(alarms.c.id, alarms.c.evidence).where(alarms.c.evidence.contains('"examples"'))
+        if task is not None:
+            query = query.where(alarms.c.task == task)
+        count = 0
+        with self._engine.connect() as connection:
+            found = connection.execute(query).all()
+        for alarm, written in found:
+            count += self._drop_examples(alarm, written, gone)
+        return count
+
     def cooldown(self, task: str, version: str, cause: str) -> float:
         """Until when the cause opens no other alarm (seconds since the epoch); 0 where it never had one."""
         query = (
@@ -127,6 +143,22 @@ class Alarms:
         )
         with self._engine.connect() as connection:
             return float(connection.execute(query).scalar_one_or_none() or 0.0)
+
+    def _drop_examples(self, alarm: str, written: str, gone: Callable[[str], bool]) -> int:
+        """Change one alarm's evidence, and look again where somebody else has changed it meanwhile."""
+        evidence = json.loads(written)
+        kept = [example for example in evidence["examples"] if not gone(example["exchange"])]
+        dropped = len(evidence["examples"]) - len(kept)
+        if not dropped:
+            return 0
+        same = update(alarms).where(alarms.c.id == alarm, alarms.c.evidence == written)
+        with self._engine.begin() as connection:
+            changed = connection.execute(same.values(evidence=json.dumps(evidence | {"examples": kept}))).rowcount
+        if changed:
+            return dropped
+        with self._engine.connect() as connection:
+            newer = connection.execute(select(alarms.c.evidence).where(alarms.c.id == alarm)).scalar_one_or_none()
+        return 0 if newer is None else self._drop_examples(alarm, newer, gone)
 
     def _change(self, alarm: str, values: dict[str, Any]) -> bool:
         unresolved = update(alarms).where(alarms.c.id == alarm, alarms.c.state != AlarmState.RESOLVED.value)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from core.ledger.forgotten import locked_revision
 from core.ledger.tables import archive_files, archive_positions
 
 
@@ -51,8 +53,11 @@ class ArchiveIndex:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def commit(self, files: Sequence[ArchiveFile], moves: Sequence[Move]) -> bool:
-        """List files and move positions, all or nothing. False: a position was not where the mover believed it."""
+    def commit(self, files: Sequence[ArchiveFile], moves: Sequence[Move], revision: int | None = None) -> bool:
+        """List files and move positions, all or nothing. False: a position was not where the mover believed it.
+
+        `revision`: of the tombstones that the files' rows were held against; False also where there are newer ones.
+        """
         try:
             with self._engine.begin() as connection:
                 # In one order always, so that two archivers cannot wait for each other.
@@ -60,12 +65,14 @@ class ArchiveIndex:
                     _move(connection, move)
                 if files:
                     connection.execute(insert(archive_files), [asdict(file) for file in files])
+                if revision is not None:
+                    _expect(locked_revision(connection), revision)
         except (_ConflictError, IntegrityError):
             return False
         return True
 
-    def replace(self, old: Sequence[ArchiveFile], new: ArchiveFile, at: float) -> bool:
-        """List `new` in place of `old`, which it holds the rows of. False: one of `old` is no longer listed."""
+    def replace(self, old: Sequence[ArchiveFile], new: ArchiveFile | None, at: float) -> bool:
+        """List `new`, or nothing, in place of `old`. False: one of `old` is no longer listed."""
         paths = [file.path for file in old]
         try:
             with self._engine.begin() as connection:
@@ -75,7 +82,8 @@ class ArchiveIndex:
                     .values(retired=at)
                 )
                 _expect(retired.rowcount, len(paths))
-                connection.execute(insert(archive_files), asdict(new))
+                if new is not None:
+                    connection.execute(insert(archive_files), asdict(new))
         except _ConflictError:
             return False
         return True
@@ -97,9 +105,21 @@ class ArchiveIndex:
             query = query.where(archive_files.c.max_at >= since)
         if until is not None:
             query = query.where(archive_files.c.min_at <= until)
-        with self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(archive_files.c.day, archive_files.c.path)).mappings()
-            return [ArchiveFile(**{name: row[name] for name in ArchiveFile.__slots__}) for row in rows]
+        return self._list(query)
+
+    def retired(self, task: str, kind: str) -> list[ArchiveFile]:
+        """Files that count no more, and are there for readers that began before."""
+        return self._list(
+            select(archive_files).where(
+                archive_files.c.task == task, archive_files.c.kind == kind, archive_files.c.retired.is_not(None)
+            )
+        )
+
+    def strike(self, paths: Sequence[str]) -> None:
+        """Take retired files off the list at once; afterwards they may be removed."""
+        with self._engine.begin() as connection:
+            gone = archive_files.c.path.in_(list(paths)), archive_files.c.retired.is_not(None)
+            connection.execute(delete(archive_files).where(*gone))
 
     def count(self, task: str, kind: str) -> int:
         """Records archived of a task and kind."""
@@ -128,6 +148,11 @@ class ArchiveIndex:
             connection.execute(delete(archive_files).where(gone))
         return paths
 
+    def _list(self, query: Select[Any]) -> list[ArchiveFile]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(archive_files.c.day, archive_files.c.path)).mappings()
+            return [ArchiveFile(**{name: row[name] for name in ArchiveFile.__slots__}) for row in rows]
+
 
 def _move(connection: Connection, move: Move) -> None:
     if move.before == 0:
@@ -146,6 +171,6 @@ def _move(connection: Connection, move: Move) -> None:
     _expect(moved.rowcount, 1)
 
 
-def _expect(rows: int, wanted: int) -> None:
-    if rows != wanted:
+def _expect(found: int, wanted: int) -> None:
+    if found != wanted:
         raise _ConflictError

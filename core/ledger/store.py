@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, delete, event, insert, select
+from sqlalchemy import Engine, create_engine, delete, event, insert, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
@@ -19,8 +19,12 @@ from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 from core.errors import SettingsError, StartupError, StateError
 from core.ledger.alarms import Alarms
 from core.ledger.archive_index import ArchiveIndex
+from core.ledger.audit import write_audit
+from core.ledger.forgotten import REVISION, Forgotten
+from core.ledger.keys import Keys
 from core.ledger.runs import Runs
 from core.ledger.snapshots import Snapshots
+from core.ledger.spend import Spends
 from core.ledger.tables import SCHEMA, audit, meta, metadata, trust
 
 _BUSY_SECONDS = 10.0
@@ -72,6 +76,12 @@ class Ledger:
         """The states of those that read the journal."""
         self.runs = Runs(self._engine)
         """The retrainings."""
+        self.keys = Keys(self._engine)
+        """The API keys."""
+        self.spend = Spends(self._engine)
+        """What keys and tasks have spent."""
+        self.forgotten = Forgotten(self._engine, self._forgetting_key)
+        """What must be forgotten."""
 
     def migrate(self) -> None:
         """Create what is missing; several processes may do it at once.
@@ -82,6 +92,7 @@ class Ledger:
         try:
             self._create_tables()
             schema = int(self._setting("schema", str(SCHEMA)))
+            self._setting(REVISION, "0")
         except OperationalError as error:
             raise StartupError(
                 f"the ledger {self._engine.url!r} cannot be opened ({error.orig}); set `ledger.url` to a database that "
@@ -92,11 +103,17 @@ class Ledger:
                 f"the ledger {self._engine.url!r} has schema {schema}, newer than {SCHEMA}, which this Tutelage knows; "
                 "upgrade this program, or set `ledger.url` to another ledger"
             )
+        if schema < SCHEMA:
+            self._raise_schema(schema)
 
     @property
     def id(self) -> str:
         """Eight hexadecimal digits, drawn when the ledger was created: the archive's files are named after them."""
         return self._setting("id", secrets.token_hex(4))
+
+    def _forgetting_key(self) -> bytes:
+        """The key of the tombstones' digests, drawn when the ledger was created."""
+        return bytes.fromhex(self._setting("forgetting_key", secrets.token_hex(32)))
 
     def trust(self, task: str, version: str) -> dict[str, Trust]:
         """The trust of a student's version, by label; empty where nothing is known of it."""
@@ -131,16 +148,8 @@ class Ledger:
         self, actor: str, action: str, task: str = "", version: str = "", detail: Mapping[str, Any] | None = None
     ) -> None:
         """Write down who did what. `detail` must be JSON."""
-        values = {
-            "at": time.time(),
-            "actor": actor,
-            "action": action,
-            "task": task,
-            "version": version,
-            "detail": json.dumps(dict(detail or {})),
-        }
         with self._engine.begin() as connection:
-            connection.execute(insert(audit).values(values))
+            write_audit(connection, time.time(), actor, action, task=task, version=version, detail=detail)
 
     def audit_trail(self, task: str | None = None, limit: int = 100) -> list[AuditEntry]:
         """The newest entries first, of one task or of all."""
@@ -171,6 +180,12 @@ class Ledger:
             with self._engine.begin() as connection:
                 for statement in statements:
                     connection.execute(statement)
+
+    def _raise_schema(self, schema: int) -> None:
+        """Note that an older ledger is one of today. So far each step has only added tables, which are there by now."""
+        older = update(meta).where(meta.c.key == "schema", meta.c.value == str(schema))
+        with self._engine.begin() as connection:
+            connection.execute(older.values(value=str(SCHEMA)))
 
     def _setting(self, key: str, default: str) -> str:
         """The value that stands in `meta`; `default`, written down for good, where there is none."""

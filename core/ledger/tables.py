@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 metadata: Final = MetaData()
 
@@ -81,6 +81,22 @@ audit: Final = Table(
     Column("version", String(64), nullable=False),
     Column("detail", Text, nullable=False),  # JSON
     Index("audit_by_task", "task", "id"),
+)
+
+_UNREVOKED: Final = text("revoked_at IS NULL")
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),  # the public part of the key
+    Column("name", String(64), nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the whole key
+    Column("tasks", Text, nullable=False),  # JSON; an empty list: all
+    Column("limits", Text, nullable=False),  # JSON
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),  # a revoked key stays: that there ever was one keeps authentication on
+    # One valid key a name: the database itself refuses a second.
+    Index("api_keys_one_valid", "name", unique=True, sqlite_where=_UNREVOKED, postgresql_where=_UNREVOKED),
 )
 
 _RUNNING: Final = text("state = 'running'")
@@ -152,4 +168,35 @@ snapshots: Final = Table(
     Column("position", Text, nullable=False),  # JSON
     Column("state", LargeBinary, nullable=False),
     Column("at", Double, nullable=False),
+)
+
+spend: Final = Table(
+    "spend",
+    metadata,
+    Column("scope", String(96), primary_key=True),  # `key:<id>` or `task:<name>`
+    Column("period", String(10), primary_key=True),  # a day, 2026-03-31, or a month, 2026-03 (UTC)
+    Column("dollars", Double, nullable=False),
+    Column("ends", Double, nullable=False),  # when the period does
+)
+
+forgotten: Final = Table(
+    "forgotten",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # `exchange` or `user`
+    Column("digest", String(64), primary_key=True),
+    Column("task", String(64), primary_key=True),  # empty: every task
+    Column("at", Double, nullable=False),  # what is of a user and later than this is not forgotten
+    Column("revision", BigInteger, nullable=False),
+    Index("forgotten_by_revision", "revision"),
+)
+
+deleted_data: Final = Table(
+    "deleted_data",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("run", String(64), nullable=False),
+    Column("cause", String(16), nullable=False),  # `forgotten` or `retention`
+    Column("examples", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Index("deleted_data_by_run", "run"),
 )

@@ -16,6 +16,7 @@ survives a lost machine too where `fsync` is on.
 from core.locallog.reader import (
     Frame,
     Segment,
+    free_bytes,
     is_live,
     list_segments,
     list_sources,
@@ -29,6 +30,7 @@ __all__ = [
     "Frame",
     "LogWriter",
     "Segment",
+    "free_bytes",
     "is_live",
     "list_segments",
     "list_sources",

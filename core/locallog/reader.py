@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -24,6 +25,8 @@ class Segment:
     """Offset of its first byte."""
     size: int
     """Bytes in the file when it was looked at."""
+    modified: float
+    """When it was last written to, in seconds since the epoch."""
 
     @property
     def end(self) -> int:
@@ -34,6 +37,12 @@ class Segment:
 def used_bytes(folder: Path) -> int:
     """Bytes of all segments below the log's folder."""
     return sum(segment.size for source in list_sources(folder) for segment in list_segments(folder, source))
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that the disk below a folder has left for us."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def list_sources(folder: Path) -> list[str]:
@@ -53,7 +62,8 @@ def list_segments(folder: Path, source: str) -> list[Segment]:
             for entry in entries:
                 stem, _, suffix = entry.name.rpartition(".")
                 if suffix == "log" and stem.isdigit():
-                    found.append(Segment(Path(entry.path), int(stem), entry.stat().st_size))
+                    status = entry.stat()
+                    found.append(Segment(Path(entry.path), int(stem), status.st_size, status.st_mtime))
     except FileNotFoundError:
         return []  # removed by a shipper, whole or in part, while we looked
     return sorted(found, key=lambda segment: segment.start)
@@ -74,16 +84,19 @@ def is_live(folder: Path, source: str) -> bool:
     return False
 
 
-def read_frames(folder: Path, source: str, offset: int, max_bytes: int) -> list[Frame]:
+def read_frames(
+    folder: Path, source: str, offset: int, max_bytes: int, segments: Sequence[Segment] | None = None
+) -> list[Frame]:
     """Read complete frames from `offset` on, in order, across segments: about `max_bytes` of them, at least one.
 
-    Where the first segments are gone, reading begins with the first that is there. A torn frame at the source's end
+    `segments` are the source's, for a caller that has just listed them. Where the first of them are gone, reading
+    begins with the first that is there. A torn frame at the source's end
     is not returned: its writer is still at it, or died over it, and then never said that it had accepted the record.
 
     Raises StateError that names file and offset where the first frame to be read is damaged.
     """
     frames: list[Frame] = []
-    found = list_segments(folder, source)
+    found = list_segments(folder, source) if segments is None else segments
     for position, segment in enumerate(found):
         # A segment that is not the last one holds whole frames, up to where the next one begins.
         end = found[position + 1].start if position + 1 < len(found) else None
@@ -126,17 +139,20 @@ def _read_segment(segment: Segment, offset: int, end: int | None, max_bytes: int
         exhausted = not file.read(1) or len(data) == left
     frames: list[Frame] = []
     position = 0
-    while position + HEADER.size <= len(data):
-        length, checksum = HEADER.unpack_from(data, position)
+    # A million times a minute at full speed, hence the local names.
+    unpack, header, size, take = HEADER.unpack_from, HEADER.size, len(data), frames.append
+    while position + header <= size:
+        length, checksum = unpack(data, position)
+        begin = position + header
+        behind = begin + length
         if not 0 < length <= MAX_RECORD_BYTES:
             return frames, offset + position
-        behind = position + HEADER.size + length
-        if behind > len(data):
+        if behind > size:
             break
-        payload = data[position + HEADER.size : behind]
+        payload = data[begin:behind]
         if crc32(payload) != checksum:
             return frames, offset + position
-        frames.append((offset + behind, payload))
+        take((offset + behind, payload))
         position = behind
     incomplete = end is not None and exhausted and offset + position < end
     return frames, offset + position if incomplete else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from zlib import crc32
 
 from core.errors import StartupError
 from core.locallog.layout import FINISHED, HEADER, LOCK, MAX_RECORD_BYTES, SOURCE, segment_name
-from core.locallog.reader import used_bytes
+from core.locallog.reader import free_bytes, used_bytes
 
 _FULL_LOOKS_SECONDS: Final = 0.5
 
@@ -20,10 +22,22 @@ class LogWriter:
     """Appends records to a source of its own, whose name is from `core.ids.mint("log")`. One owner, one thread.
 
     Raises StartupError where the folder cannot be written, ValueError for another name. `append` never raises for want
-    of space: a full disk, or a log that has reached `max_bytes`, costs the record and not the request.
+    of space: a full disk, a log that has reached `max_bytes`, or a disk with less than `min_free_bytes` left costs the
+    record and not the request.
     """
 
-    def __init__(self, folder: Path, source: str, segment_bytes: int, max_bytes: int, fsync: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        segment_bytes: int,
+        max_bytes: int,
+        fsync: bool = False,
+        *,
+        min_free_bytes: int = 0,
+        disk_free: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        """`disk_free` says how many bytes the disk below a folder has left."""
         if not SOURCE.fullmatch(source):
             raise ValueError(f'{source!r} was not minted by core.ids.mint("log")')
         self.source = source
@@ -32,13 +46,18 @@ class LogWriter:
         self.records = 0
         """Records accepted."""
         self.dropped = 0
-        """Records refused, for want of space."""
+        """Records refused, for want of space or since they were too large."""
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
+        self._disk_free = disk_free
         self._fsync = fsync
         self._start = 0
-        self._room = 0
+        self._limit = 0
+        """Offset up to which `append` need not look at anything else than this number."""
+        self._room_end = 0
+        """Offset up to which there is room, as far as was seen."""
         self._looked = -_FULL_LOOKS_SECONDS
         self._torn = False
         self._lock, self._file = self._create()
@@ -47,29 +66,25 @@ class LogWriter:
     def append(self, payload: bytes) -> bool:
         """Append one record. False: it was dropped, and counted in `dropped`.
 
-        Raises ValueError for a payload that is empty or larger than MAX_RECORD_BYTES.
+        Raises ValueError for an empty payload, which would be no frame.
         """
         length = len(payload)
-        if not 0 < length <= MAX_RECORD_BYTES:
-            raise ValueError(f"a record has 1 to {MAX_RECORD_BYTES} bytes, not {length}")
-        size = HEADER.size + length
-        if self.offset + size > self._start + self._segment_bytes and self.offset > self._start:
-            self._rotate()
-        if (self._torn and not self._mend()) or (self._room < size and not self._find_room(size)):
+        end = self.offset + HEADER.size + length
+        if (end > self._limit or length > MAX_RECORD_BYTES or not length) and not self._prepare(length):
             self.dropped += 1
             return False
+        frame = HEADER.pack(length, crc32(payload)) + payload
         try:
-            written = os.write(self._file, HEADER.pack(length, crc32(payload)) + payload)
-            if self._fsync and written == size:
+            written = os.write(self._file, frame)
+            if self._fsync and written == len(frame):
                 os.fdatasync(self._file)
         except OSError:
             written = -1
-        if written != size:
+        if written != len(frame):
             self._mend()
             self.dropped += 1
             return False
-        self.offset += size
-        self._room -= size
+        self.offset = end
         self.records += 1
         return True
 
@@ -105,10 +120,22 @@ class LogWriter:
             ) from error
         return lock, file
 
+    def _prepare(self, length: int) -> bool:
+        """What `append` does now and then: begin another segment, look for room. False: the record cannot be taken."""
+        if not length:
+            raise ValueError(f"a record has 1 to {MAX_RECORD_BYTES} bytes, not 0")
+        end = self.offset + HEADER.size + length
+        if length > MAX_RECORD_BYTES or (self._torn and not self._mend()):
+            return False
+        if end > self._start + self._segment_bytes and self.offset > self._start:
+            self._rotate()
+        if end > self._room_end and time.monotonic() - self._looked >= _FULL_LOOKS_SECONDS:
+            self._measure()  # the shipper may have made room; a full log does not look with every request
+        self._set_limit()
+        return end <= self._room_end
+
     def _rotate(self) -> None:
         """Go on in a new segment. Where none can be opened, the old one simply grows."""
-        if self._torn and not self._mend():
-            return
         try:
             file = _open_segment(self._folder / self.source, self.offset)
             if self._fsync:
@@ -126,18 +153,21 @@ class LogWriter:
             self._torn = False
         except OSError:
             self._torn = True
+        self._set_limit()
         return not self._torn
 
-    def _find_room(self, size: int) -> bool:
-        """Whether the shipper has made room since the last look; a full log does not look with every request."""
-        if time.monotonic() - self._looked >= _FULL_LOOKS_SECONDS:
-            self._measure()
-        return self._room >= size
-
     def _measure(self) -> None:
-        """See how much room is left. Others write too: with several, the bound may be passed by a segment each."""
+        """See how much room is left. Others write too: with several, a bound may be passed by a segment each."""
         self._looked = time.monotonic()
-        self._room = self._max_bytes - used_bytes(self._folder)
+        room = self._max_bytes - used_bytes(self._folder)
+        if self._min_free_bytes:
+            with contextlib.suppress(OSError):  # a disk that does not even say so will say it when it is written to
+                room = min(room, self._disk_free(self._folder) - self._min_free_bytes)
+        self._room_end = self.offset + room
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        self._limit = 0 if self._torn else min(self._start + self._segment_bytes, self._room_end)
 
 
 def _open_segment(folder: Path, start: int) -> int:

@@ -4,26 +4,31 @@ An unknown key is an error that names the nearest valid one. Secrets never stand
 of the environment variable that holds a key. Paths are relative to the file's folder.
 """
 
+from core.settings.fallback import FallbackSettings
 from core.settings.load import load_settings
+from core.settings.passthrough import PassthroughSettings
+from core.settings.privacy import PrivacySettings, RedactSettings
 from core.settings.root import Settings
 from core.settings.sections import (
     ArchiveSettings,
+    BreakerSettings,
     GatewaySettings,
     LedgerSettings,
     LogSettings,
     MonitorSettings,
     RedisSettings,
     RegistrySettings,
+    RetrySettings,
     RoleSettings,
     ShadowRoleSettings,
     StudentSettings,
     Timeouts,
+    TracingSettings,
 )
 from core.settings.task import (
     DataSettings,
     DistilSettings,
     LinearProbeSettings,
-    PrivacySettings,
     RetrainSettings,
     ShadowSettings,
     TaskSettings,
@@ -36,17 +41,22 @@ from core.settings.task import (
 
 __all__ = [
     "ArchiveSettings",
+    "BreakerSettings",
     "DataSettings",
     "DistilSettings",
+    "FallbackSettings",
     "GatewaySettings",
     "LedgerSettings",
     "LinearProbeSettings",
     "LogSettings",
     "MonitorSettings",
+    "PassthroughSettings",
     "PrivacySettings",
+    "RedactSettings",
     "RedisSettings",
     "RegistrySettings",
     "RetrainSettings",
+    "RetrySettings",
     "RoleSettings",
     "Settings",
     "ShadowRoleSettings",
@@ -57,6 +67,7 @@ __all__ = [
     "TemplateMessage",
     "TemplateSettings",
     "Timeouts",
+    "TracingSettings",
     "TrustSettings",
     "WatchSettings",
     "load_settings",

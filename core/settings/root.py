@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import SettingsError
+from core.settings.passthrough import PassthroughSettings
 from core.settings.sections import (
     ArchiveSettings,
     GatewaySettings,
@@ -19,6 +20,7 @@ from core.settings.sections import (
     RegistrySettings,
     ShadowRoleSettings,
     StudentSettings,
+    TracingSettings,
 )
 from core.settings.suggest import suggest
 from core.settings.task import (
@@ -48,6 +50,8 @@ class Settings(BaseSettings):
     """Folder for everything that is kept on this machine."""
     gateway: GatewaySettings = GatewaySettings()
     """The gateway."""
+    tracing: TracingSettings = TracingSettings()
+    """Traces."""
     log: LogSettings = LogSettings()
     """The local log."""
     student: StudentSettings = StudentSettings()
@@ -64,6 +68,8 @@ class Settings(BaseSettings):
     """The ledger."""
     registry: RegistrySettings = RegistrySettings()
     """The model registry."""
+    passthrough: PassthroughSettings | None = None
+    """Where requests go whose model is no task; by default they are a 404."""
     tasks: dict[Annotated[str, Field(pattern=_TASK_NAME)], TaskSettings]
     """The tasks, by name."""
 
@@ -107,6 +113,16 @@ class Settings(BaseSettings):
         return self.state / "gateway" / "sampling.key"
 
     @property
+    def keys_file(self) -> Path:
+        """Where the gateway keeps the last known API keys (their digests), to start without the ledger."""
+        return self.state / "gateway" / "keys.json"
+
+    @property
+    def privacy_key(self) -> Path:
+        """The secret of the hashes that stand for texts and users; gateways that work together share it."""
+        return self.state / "gateway" / "privacy.key"
+
+    @property
     def students_folder(self) -> Path:
         """Where the student server keeps its copies and the last-known-good pointers."""
         return self.state / "students"
@@ -125,6 +141,12 @@ class Settings(BaseSettings):
     def registry_url(self) -> str:
         """MLflow's URI."""
         return self.registry.url or f"sqlite:///{self.state / 'registry.db'}"
+
+    @property
+    def retention_days(self) -> dict[str, int]:
+        """For how many days the records of a task are kept; tasks that keep them for good are left out."""
+        days = {name: task.privacy.retention_days for name, task in self.tasks.items()}
+        return {name: limit for name, limit in days.items() if limit is not None}
 
     def task(self, name: str) -> TaskSettings:
         """A task by name. Raises SettingsError that names the nearest one."""

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -27,23 +29,74 @@ class Timeouts(Section):
     """To get a connection from the pool."""
 
 
+class BreakerSettings(Section):
+    """When a failing replica of an upstream is left alone, and for how long."""
+
+    consecutive_failures: int = Field(5, ge=1)
+    """It is left alone after so many failures in a row."""
+    failure_ratio: float = Field(0.5, gt=0, le=1)
+    """Or where this share of its requests has failed within `window_seconds`."""
+    min_requests: int = Field(20, ge=1)
+    """But the share counts only over so many requests at least."""
+    window_seconds: float = Field(30.0, gt=0)
+    """Over how long the share is taken."""
+    open_seconds: float = Field(1.0, gt=0)
+    """How long it is left alone the first time; twice as long each time that it fails again."""
+    max_open_seconds: float = Field(30.0, gt=0)
+    """The longest that it is left alone."""
+    probes: int = Field(3, ge=1)
+    """So many requests are then let through, and all must succeed before it serves as before."""
+
+
+class RetrySettings(Section):
+    """When a request is sent once more: never where the upstream may have worked on it."""
+
+    attempts: int = Field(2, ge=1, le=10)
+    """How often one request is sent at most. 1: nothing is retried."""
+    share: float = Field(0.2, ge=0, le=1)
+    """Retries may be this share of the requests of the last `window_seconds`."""
+    minimum: int = Field(10, ge=0)
+    """And so many more, so that little traffic has retries as well."""
+    window_seconds: float = Field(10.0, gt=0)
+    """Over how long the share is taken."""
+
+
 class GatewaySettings(Section):
     """The gateway."""
 
     host: str = "127.0.0.1"
-    """Address to bind. Anything but loopback needs API keys."""
+    """Address to bind. Anything but loopback needs an API key (`tutelage keys create`)."""
     port: int = Field(8080, ge=0, le=65535)
     """Port to bind; 0 takes a free one."""
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024)
     """Larger bodies are refused with 413."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that serve, one for each core that the gateway may use. `tutelage gateway --workers N` sets it too."""
     max_in_flight: int = Field(1024, ge=1)
     """Requests under way in one worker; more are shed at once with 429."""
     deadline_seconds: float = Field(120.0, gt=0)
     """A request that has no answer by then ends with 504."""
+    student_seconds: float = Field(5.0, gt=0)
+    """How long the student has; then the teacher is asked in its stead (`over_deadline`)."""
     refresh_seconds: float = Field(1.0, gt=0)
     """How often trust and the student's health are read anew."""
     drain_seconds: float = Field(10.0, ge=0)
     """How long a stopping worker waits for requests under way."""
+    limits_without_redis: Literal["open", "closed"] = "open"
+    """What holds for rate limits and budgets while Redis is away. `open`: each worker keeps them by itself alone.
+    `closed`: a worker uses up what it has been leased, then answers 503 to whoever has a limit."""
+
+
+class TracingSettings(Section):
+    """OpenTelemetry traces of the gateway. They never hold anything of what was asked or answered."""
+
+    otlp_endpoint: str | None = None
+    """Base URL of a collector that speaks OTLP over HTTP, such as http://127.0.0.1:4318; spans go to `/v1/traces`
+    below it. Nothing is traced without it. Headers that it asks for stand in `OTEL_EXPORTER_OTLP_HEADERS`."""
+    service_name: str = "tutelage-gateway"
+    """What the gateway is called in traces."""
+    sample_share: float = Field(1.0, ge=0, le=1)
+    """Share of requests that are traced; where a client has decided that for its trace (`traceparent`), that holds."""
 
 
 class LogSettings(Section):
@@ -54,7 +107,12 @@ class LogSettings(Section):
     segment_bytes: int = Field(16 * 1024 * 1024, ge=4096)
     """A segment is closed at this size."""
     max_bytes: int = Field(2 * 1024 * 1024 * 1024, ge=1024 * 1024)
-    """Upper bound of the log on disk; past it records are dropped and counted."""
+    """Upper bound of the log on disk, which all workers share; past it records are dropped and counted. Several workers
+    may pass it by a segment each. From nine tenths of it on, the oldest segments that are shipped are deleted, archived
+    or not."""
+    min_free_bytes: int = Field(128 * 1024 * 1024, ge=0)
+    """The log leaves so much of its disk free: with less, records are dropped and counted. With less than twice as
+    much, the oldest segments that are shipped are deleted."""
 
 
 class StudentSettings(Section):
@@ -66,6 +124,8 @@ class StudentSettings(Section):
     """Port to bind."""
     url: str | None = None
     """Where the gateway finds it; by default http://host:port."""
+    urls: list[str] = []
+    """The same for several replicas: the one with the fewest requests under way is asked. Instead of `url`."""
     max_batch: int = Field(64, ge=1, le=4096)
     """Most texts in one batch."""
     max_queue: int = Field(2048, ge=1)
@@ -74,11 +134,26 @@ class StudentSettings(Section):
     """How often the registry is asked for a new champion."""
     timeouts: Timeouts = Timeouts(connect=1.0, read=10.0, write=2.0, pool=1.0)
     """Time-outs of the gateway towards the student."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When a replica is left alone."""
+    retry: RetrySettings = RetrySettings()
+    """When a request is sent once more."""
+
+    @model_validator(mode="after")
+    def _one_way_to_say_where(self) -> StudentSettings:
+        if self.url is not None and self.urls:
+            raise ValueError("url and urls both say where the student is; put all of them into urls")
+        return self
 
     @property
     def base_url(self) -> str:
-        """Where the gateway finds the student server."""
-        return self.url or f"http://{self.host}:{self.port}"
+        """Where a single student server is found; the first of several."""
+        return self.base_urls[0]
+
+    @property
+    def base_urls(self) -> list[str]:
+        """Where the gateway finds the student's replicas: at least one."""
+        return self.urls or [self.url or f"http://{self.host}:{self.port}"]
 
 
 class RoleSettings(Section):
@@ -105,7 +180,8 @@ class RedisSettings(Section):
     port: int = Field(6479, ge=1, le=65535)
     """Port of the server that `tutelage up` starts."""
     stream_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024)
-    """A stream is trimmed, behind the archive, past this size."""
+    """A stream is trimmed, behind the archive, past this size. At twice this size, shipping waits for the archive, and
+    the log on disk takes what comes."""
 
     @property
     def address(self) -> str:
@@ -114,8 +190,12 @@ class RedisSettings(Section):
 
 
 class ArchiveSettings(Section):
-    """The archive."""
+    """The archive, and the archiver's `/healthz` and `/metrics`."""
 
+    host: str = "127.0.0.1"
+    """Address to bind."""
+    port: int = Field(0, ge=0, le=65535)
+    """Port to bind; 0 takes a free one, which the archiver's log names."""
     url: str | None = None
     """Any fsspec URL or folder; by default `archive` in the state folder."""
     flush_seconds: float = Field(2.0, gt=0)

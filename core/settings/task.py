@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from core.labels import LabelSet
-from core.settings.sections import Section, Timeouts
+from core.limits import Limits
+from core.settings.fallback import FallbackSettings
+from core.settings.privacy import PrivacySettings
+from core.settings.sections import BreakerSettings, RetrySettings, Section, Timeouts
 from core.templates import Template, compile_template
 
 
@@ -44,6 +47,8 @@ class TeacherSettings(Section):
 
     base_url: str
     """Its base URL, ending in /v1 as for OpenAI's clients."""
+    replicas: list[str] = []
+    """More base URLs of the same teacher, under the same key: the one with the fewest requests under way is asked."""
     model: str
     """Name of the model there."""
     api_key_env: str | None = None
@@ -53,6 +58,14 @@ class TeacherSettings(Section):
     `choose`: it is an LLM that knows nothing of the labels; it is asked to choose among numbered labels."""
     instructions: str = ""
     """What the labels mean, for `choose`: put before the numbered list."""
+    dialects: list[Literal["chat", "completions", "responses", "embeddings"]] = [
+        "chat",
+        "completions",
+        "responses",
+        "embeddings",
+    ]
+    """Addresses that it serves. A request at another is put to it as chat, where it holds nothing but text. `choose`
+    and a linear probe need chat alone."""
     may_train: bool = False
     """Whether the provider's terms allow that its answers train a model. Without it nothing is distilled."""
     data_may_leave: bool = False
@@ -61,12 +74,20 @@ class TeacherSettings(Section):
     """Calls under way at once when labelling."""
     timeouts: Timeouts = Timeouts()
     """Time-outs towards the teacher."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When it is left alone."""
+    retry: RetrySettings = RetrySettings()
+    """When a request is sent once more."""
     input_price: float | None = Field(None, ge=0)
     """Dollars a million input tokens; by default what `genai-prices` knows of the model."""
     output_price: float | None = Field(None, ge=0)
     """Dollars a million output tokens."""
     linear_probe: LinearProbeSettings | None = None
     """Have `tutelage up` fit and serve this teacher at `base_url` (the bundled example does)."""
+
+    def speaks(self, dialect: str) -> bool:
+        """Whether it can be asked at this address itself. What Tutelage serves speaks chat alone."""
+        return dialect == "chat" or (dialect in self.dialects and self.linear_probe is None)
 
 
 class DistilSettings(Section):
@@ -102,7 +123,8 @@ class RetrainSettings(Section):
     """When a student is taught again, what it may cost, and what a candidate must show."""
 
     automatic: bool = True
-    """Whether alarms that ask for it start a run by themselves. Off, `tutelage runs --start` does."""
+    """Whether alarms that ask for it start a run by themselves. Off, `tutelage runs --start` does. Needs
+    `privacy.store: full`: without texts nothing starts by itself, and asking for it here is an error."""
     cooldown_minutes: float = Field(30.0, ge=0)
     """The shortest time between the end of a run and the start of the next by itself."""
     runs_per_day: int = Field(4, ge=0)
@@ -157,7 +179,8 @@ class ShadowSettings(Section):
     """The same where the student is only as sure as `trust.min_confidence` asks; from there the probability falls in a
     straight line to `floor` at confidence 1."""
     calls_per_hour: int | None = Field(1000, ge=1)
-    """Calls an hour, for each gateway: traffic that would need more is sampled less. null: no limit."""
+    """Calls an hour, for each gateway, whose workers have an even part each: traffic that would need more is sampled
+    less. null: no limit."""
     dollars_per_day: float | None = Field(None, gt=0)
     """Dollars a day, kept in the same way, for each gateway; and where the worker finds that so much is spent, it asks
     no more until the next day (UTC). null: no limit."""
@@ -203,11 +226,21 @@ class WatchSettings(Section):
     """Chance that a window without drift is called drift, over all its signals together."""
 
 
-class PrivacySettings(Section):
-    """What is stored of a task's exchanges."""
+class LimitSettings(Section):
+    """What a task may use in all, over all its clients; docs/limits.md says how exactly it is kept."""
 
-    store: Literal["full", "none"] = "full"
-    """`full`: inputs and outputs; `none`: neither. Without inputs nothing can be distilled from traffic."""
+    requests_per_minute: int | None = Field(None, ge=1)
+    """Requests a minute. null: no limit."""
+    tokens_per_minute: int | None = Field(None, ge=1)
+    """Tokens a minute, of prompts and answers together. null: no limit."""
+    dollars_per_day: float | None = Field(None, ge=0)
+    """Dollars that the answers to clients may cost a day (UTC). null: no limit."""
+    dollars_per_month: float | None = Field(None, ge=0)
+    """Dollars that they may cost a calendar month (UTC). null: no limit."""
+
+    def limits(self) -> Limits:
+        """The same numbers, as the gateway keeps them."""
+        return Limits(self.requests_per_minute, self.tokens_per_minute, self.dollars_per_day, self.dollars_per_month)
 
 
 class DataSettings(Section):
@@ -250,6 +283,10 @@ class TaskSettings(Section):
     """How the student is watched."""
     privacy: PrivacySettings = PrivacySettings()
     """What is stored."""
+    limits: LimitSettings = LimitSettings()
+    """What it may use in all."""
+    fallback: FallbackSettings = FallbackSettings()
+    """What the teacher may answer in the student's stead."""
     data: DataSettings = DataSettings()
     """Files."""
 
@@ -277,17 +314,39 @@ class TaskSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _learning_is_permitted(self) -> TaskSettings:
+        asked = self.retrain.automatic and "automatic" in self.retrain.model_fields_set
+        obstacle = self._text_obstacle()
+        if asked and obstacle:
+            raise ValueError(
+                f"retrain.automatic asks for candidates that learn from exchanges, but {obstacle}, or set "
+                "retrain.automatic to false"
+            )
+        return self
+
     @property
     def samples(self) -> bool:
         """Whether exchanges of this task are sampled: the settings want it, privacy and the teacher permit it."""
         return self.shadow.floor > 0 and not self._shadow_obstacle()
 
+    @property
+    def retrains(self) -> bool:
+        """Whether alarms start runs by themselves: the settings want it, and traffic is kept to learn from."""
+        return self.retrain.automatic and not self._text_obstacle()
+
     def _shadow_obstacle(self) -> str:
         """What forbids it and how to allow it; empty where nothing does."""
-        if self.privacy.store != "full":
-            return f"privacy.store is {self.privacy.store!r}, so that their text is not kept; set it to full"
+        if self._text_obstacle():
+            return self._text_obstacle()
         if not self.teacher.data_may_leave:
             return "teacher.data_may_leave is false; set it to true where this task's data may go there"
+        return ""
+
+    def _text_obstacle(self) -> str:
+        """The same for everything that needs the texts of exchanges."""
+        if self.privacy.store != "full":
+            return f"privacy.store is {self.privacy.store!r}, so that their text is not kept; set it to full"
         return ""
 
     def label_set(self) -> LabelSet:

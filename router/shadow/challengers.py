@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 import structlog
 
 from core import wire
+from core.errors import ApiError
 from core.records import StudentAnswer
 from core.settings import StudentSettings
-from router.pool import Pool, PoolError
+from router.served import read_served
+from router.upstream import student_upstream
 
 _log = structlog.get_logger(__name__)
 
@@ -20,28 +21,12 @@ _CONNECTIONS: Final = 8
 _LOOK_SECONDS: Final = 2.0
 
 
-class _Versions(msgspec.Struct):
-    challenger: str | None = None
-
-
-class _Model(msgspec.Struct):
-    id: str
-    tutelage: _Versions = msgspec.field(default_factory=_Versions)
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
-_models_decoder = msgspec.json.Decoder(_Models)
-
-
 class Challengers:
     """The candidates that the student server holds, by task."""
 
     def __init__(self, student: StudentSettings) -> None:
-        self._pool = Pool(student.base_url, student.timeouts, limit=_CONNECTIONS + 1)
-        self._places = asyncio.Semaphore(_CONNECTIONS)  # waiting for the pool would count against its time-outs
+        self._student = student_upstream(student)
+        self._places = asyncio.Semaphore(_CONNECTIONS)  # so that a trial leaves the student free for the clients
         self._versions: dict[str, str] = {}
 
     def version(self, task: str) -> str | None:
@@ -56,13 +41,8 @@ class Challengers:
 
     async def refresh(self) -> None:
         """Look once. Never raises."""
-        try:
-            response = await self._pool.request("GET", "/v1/models")
-            models = _models_decoder.decode(response.body).data if response.status == 200 else []
-        except (PoolError, TimeoutError, msgspec.DecodeError):
-            models = []
-        found = {model.id: model.tutelage.challenger for model in models}
-        versions = {task: version for task, version in found.items() if version is not None}
+        served = read_served(await self._student.probe()) or {}
+        versions = {task: found.challenger for task, found in served.items() if found.challenger is not None}
         if versions != self._versions:
             _log.info("challengers_seen", versions=versions, before=self._versions)
         self._versions = versions
@@ -77,13 +57,13 @@ class Challengers:
         }
         try:
             async with self._places:
-                response = await self._pool.request("POST", "/v1/chat/completions", wire.encode_json(document))
+                response = await self._student.request(b"/v1/chat/completions", wire.encode_json(document))
             completion = wire.decode_completion(response.body) if response.status == 200 else None
             vendor = completion.tutelage if completion is not None else None
             return vendor.answer() if vendor is not None else None
-        except (PoolError, TimeoutError, ValueError):
+        except (ApiError, ValueError):
             return None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        await self._student.close()

@@ -83,7 +83,9 @@ class Comparer:
                 verdict = await self._ask(exchange, messages)
         else:
             verdict = of_cascade(exchange)
-        challenger = await self._challengers.ask(self._task, messages) if messages else None
+        # What was redacted is not what the champion has read: no other answer stands beside its own on that.
+        same = messages and not exchange.redacted
+        challenger = await self._challengers.ask(self._task, messages) if same else None
         comparison = comparison_of(exchange, verdict, challenger)
         await self._write(comparison)
         self.memory.add(comparison)
@@ -93,6 +95,8 @@ class Comparer:
         if self._asker is None or exchange.text is None:
             error = "the settings do not permit any more that this task's texts go to the teacher"
             return Verdict(Outcome.REFUSED, error=error)
+        if exchange.redacted:
+            return Verdict(Outcome.REFUSED, error="its text was redacted: the teacher would read another one")
         limit = self._settings.dollars_per_day
         if limit is not None and self.memory.spent_today >= limit:
             error = f"shadow.dollars_per_day (${limit:g}) is spent; it goes on tomorrow"

@@ -87,6 +87,7 @@ def comparison_of(exchange: Exchange, verdict: Verdict, challenger: StudentAnswe
         cost_usd=verdict.cost_usd,
         error=verdict.error,
         challenger=challenger,
+        redacted=exchange.redacted,
     )
 
 

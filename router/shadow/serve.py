@@ -20,7 +20,7 @@ from core.prices import Price, price_of
 from core.role import run_role
 from core.role_pages import role_pages
 from core.settings import Settings, TaskSettings, load_settings
-from core.shipper import Shipper
+from core.shipper import open_shipper
 from router.shadow.challengers import Challengers
 from router.shadow.comparer import Comparer
 from router.shadow.memory import Memory
@@ -42,7 +42,7 @@ class Shadow:
         self._settings = settings
         self._claim_seconds = claim_seconds
         self._journal = Journal.connect(settings.redis.address)
-        self._shipper = Shipper(settings.shadow_log_folder, self._journal)
+        self._shipper = open_shipper(settings, settings.shadow_log_folder, self._journal)
         self._challengers = Challengers(settings.student)
         self._clients: list[httpx.AsyncClient] = []
         self._workers: list[ShadowWorker] = []
@@ -62,6 +62,7 @@ class Shadow:
             segment_bytes=settings.log.segment_bytes,
             max_bytes=settings.log.max_bytes,
             fsync=settings.log.fsync,
+            min_free_bytes=settings.log.min_free_bytes,
         )
         consumer = mint("shadow")
         for name, task in settings.tasks.items():
@@ -89,7 +90,7 @@ class Shadow:
             await _cancel(self._shipping)
         for client in self._clients:
             await client.aclose()
-        self._challengers.close()
+        await self._challengers.close()
         await self._journal.close()
 
     def _comparer(self, name: str, task: TaskSettings, writer: LogWriter) -> Comparer:

@@ -54,6 +54,7 @@ FULL = exchange(
     completion_id="chatcmpl-1",
     request_id="req-1",
     user="u1",
+    key="9x2kq7bd",
     usage=Usage(12, 3),
     cost_usd=0.00012,
     streamed=True,
@@ -229,12 +230,15 @@ def test_a_query_reaches_nothing_but_the_records(archive, tmp_path):
 
 def test_older_files_lack_newer_columns(tmp_path, ledger):
     archive = Archive(str(tmp_path / "archive"), ledger)
-    put(archive, exchange(user="u"))
+    put(archive, exchange(user="u", key="9x2kq7bd"))
     (path,) = (tmp_path / "archive").rglob("*.parquet")
-    pq.write_table(pq.read_table(path).drop_columns(["user"]), path)
+    pq.write_table(pq.read_table(path).drop_columns(["user", "key"]), path)
     table = archive.exchanges("desk")
-    assert table.column("user").to_pylist() == [None]
-    assert to_exchange(table.to_pylist()[0]).user == ""
+    assert table.column("user").to_pylist() == table.column("key").to_pylist() == [None]
+    read = to_exchange(table.to_pylist()[0])
+    assert read.user == read.key == ""
+    usage = "SELECT coalesce(key, '') AS key, count(*) AS n FROM records GROUP BY ALL"
+    assert archive.query(usage, "desk").to_pylist() == [{"key": "", "n": 1}]
 
 
 def test_what_fits_no_column_is_told():

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 
 from core.errors import SettingsError, StartupError, StateError
 from core.ledger import ArchiveFile, Ledger, Move, Trust
+from core.ledger.tables import SCHEMA
 
 STREAM = "tutelage:desk:exchanges"
 
@@ -77,8 +78,22 @@ def test_a_newer_ledger_is_refused(ledger, url):
     with engine.begin() as connection:
         connection.execute(text("UPDATE meta SET value = '99' WHERE key = 'schema'"))
     engine.dispose()
-    with pytest.raises(StateError, match=r"schema 99, newer than 1.*upgrade"):
+    with pytest.raises(StateError, match=rf"schema 99, newer than {SCHEMA}.*upgrade"):
         ledger.migrate()
+
+
+def test_an_older_ledger_becomes_one_of_today(ledger, url):
+    ledger.set_trust("desk", "3", [verdict("refund", True)])
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE api_keys"))
+        connection.execute(text("UPDATE meta SET value = '1' WHERE key = 'schema'"))
+    ledger.migrate()
+    assert ledger.keys.all() == []
+    assert ledger.trusted("desk") == {"3": {"refund"}}
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT value FROM meta WHERE key = 'schema'")) == str(SCHEMA)
+    engine.dispose()
 
 
 def test_several_may_migrate_at_once(url):

@@ -304,13 +304,13 @@ async def test_a_crash_between_files_and_ledger_loses_and_doubles_nothing(house,
 
     real = ArchiveIndex.commit
 
-    def commit(index: ArchiveIndex, files: Sequence[ArchiveFile], moves: Sequence[Move]) -> bool:
+    def commit(index: ArchiveIndex, files: Sequence[ArchiveFile], moves: Sequence[Move], *held: int) -> bool:
         before = next(crashes, None)
         if before is False:
-            real(index, files, moves)
+            real(index, files, moves, *held)
         if before is not None:
             raise OSError("the ledger went away, before or after it had committed")
-        done: bool = real(index, files, moves)
+        done: bool = real(index, files, moves, *held)
         return done
 
     monkeypatch.setattr(ArchiveIndex, "commit", commit)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.prices import price_of
-from core.settings import TeacherSettings
+from core.prices import price_of, price_of_model
+from core.settings import PassthroughSettings, TeacherSettings
 
 
 def _price(**changes):
@@ -40,3 +40,13 @@ def test_our_own_teacher_is_free():
     price = _price(model="mine", linear_probe={"encoder": "x", "examples": []})
     assert price is not None
     assert price.free
+
+
+def test_the_default_upstreams_models_have_their_own_prices():
+    upstream = PassthroughSettings(base_url="https://api.openai.com/v1")
+    assert price_of_model("gpt-4o-mini", upstream) == _price()
+    assert price_of_model("my-own-finetune", upstream) is None
+    fixed = PassthroughSettings(base_url="http://127.0.0.1:1/v1", input_price=1.0, output_price=2.0)
+    price = price_of_model("my-own-finetune", fixed)
+    assert price is not None
+    assert price.cost(1_000_000, 1_000_000) == pytest.approx(3.0)

@@ -37,7 +37,8 @@ def assert_shape(response, status, code, *, param=None):
         (b"{", "invalid_json", None),
         (b"[]", None, None),
         (b"\xff\xfe", "invalid_json", None),
-        (b'{"model": "desk", "messages": [' + b"[" * 100_000, "invalid_json", None),
+        (b'{"model": "desk", "messages": [' + b"[" * 100_000, None, "messages[0]"),
+        (b'{"model": "desk", "messages": [{"role": "user", "content": ' + b"[" * 100_000, "invalid_json", None),
         (b'{"messages": []}', None, None),
         (json.dumps(GOOD | {"messages": []}), None, "messages"),
         (json.dumps(GOOD | {"model": 3}), None, "model"),
@@ -57,7 +58,7 @@ def test_a_bad_chat_request_is_a_400_that_names_the_field(gateway, content, code
     [
         ("GET", "/", 404, "not_found"),
         ("GET", "/v1/nothing", 404, "not_found"),
-        ("POST", "/v1/embeddings", 404, "not_found"),
+        ("POST", "/v1/audio/speech", 404, "not_found"),
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("GET", "/v1/feedback", 405, "method_not_allowed"),

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support import openai_answers
+
 
 @dataclass
 class Teacher:
@@ -23,6 +25,7 @@ class Teacher:
     prompt_tokens: int = 7
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     async def __call__(self, scope, receive, send) -> None:
@@ -42,13 +45,16 @@ class Teacher:
                 break
         request = json.loads(body)
         self.requests.append(request)
+        self.paths.append(scope["path"])
         self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
         if request.get("stream"):
-            await self._stream(request, receive, send)
+            await self._stream(scope["path"], request, receive, send)
         else:
-            await self._plain(request, receive, send)
+            await self._plain(scope["path"], request, receive, send)
 
-    async def _plain(self, request, receive, send) -> None:
+    async def _plain(self, path, request, receive, send) -> None:
+        if self.behaviour == "slow":
+            await asyncio.sleep(1.0)
         if self.behaviour == "error":
             await _json(send, 429, {"error": {"message": "too fast", "type": "rate_limit_error", "code": 429}})
         elif self.behaviour == "no_credit":
@@ -58,6 +64,8 @@ class Teacher:
             await _json(send, 200, ["this", "is", "no", "completion"])
         elif self.behaviour == "hang":
             await self._hang(receive)
+        elif (elsewhere := openai_answers.whole(path, request, self.label, self.prompt_tokens)) is not None:
+            await _json(send, 200, elsewhere)
         else:
             choice: dict[str, Any] = {
                 "index": 0,
@@ -83,10 +91,14 @@ class Teacher:
             }
             await _json(send, 200, answer)
 
-    async def _stream(self, request, receive, send) -> None:
+    async def _stream(self, path, request, receive, send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         if self.behaviour == "hang":
             await self._hang(receive)
+            return
+        elsewhere = openai_answers.events(path, request, self.label, self.prompt_tokens)
+        if elsewhere is not None:
+            await send({"type": "http.response.body", "body": "".join(elsewhere).encode(), "more_body": False})
             return
         head = {"id": "chatcmpl-stream", "object": "chat.completion.chunk", "created": 1, "model": request["model"]}
         middle = len(self.label) // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,9 @@ from training.runs.context import RunContext
 from training.runs.results import About
 from training.traffic import Sample, Traffic, Unanswered
 from training.workflow import answers_file
+
+ASKED_FILE: Final = "asked.json"
+"""Name of the file, in a run's folder, with what it has asked the teacher about."""
 
 
 class _Chosen(msgspec.Struct, frozen=True):
@@ -71,7 +75,7 @@ def label_recent(
 
 
 def _choose(context: RunContext, run: Run, traffic: Traffic, about: About, cache: AnswerCache) -> list[Unanswered]:
-    task, path = context.task(run), context.folder(run) / "asked.json"
+    task, path = context.task(run), context.folder(run) / ASKED_FILE
     if path.is_file():
         try:
             return msgspec.json.decode(path.read_bytes(), type=_Chosen).exchanges

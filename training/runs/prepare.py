@@ -43,6 +43,10 @@ def collect_data(context: RunContext, run: Run) -> DataResult:
         recent_since=about.recent_since,
         limit=settings.max_examples,
     )
+    # Read after the archive: what is forgotten later than this, the trainer takes out of the file again.
+    tombstones = context.ledger.forgotten.tombstones()
+    tombstones.refresh()
+    traffic = traffic.without(tombstones.has)
     notes = [f"{traffic.foreign} answers have labels that the task no longer has"] if traffic.foreign else []
     labelled, asked, cost = label_recent(context, run, traffic, about, notes)
     newest_first = sorted([*traffic.answered, *labelled], key=lambda sample: (-sample.at, sample.exchange))

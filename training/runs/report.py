@@ -185,7 +185,7 @@ def _what_next(context: RunContext, run: Run, verdict: Verdict, candidate: str) 
     if verdict.state is RunState.FAILED:
         lines.append("Put right what is said above; the trainer's log has more.")
     settings = context.settings.tasks.get(run.task)
-    if settings is not None and settings.retrain.automatic and run.alarm:
+    if settings is not None and settings.retrains and run.alarm:
         lines.append(
             f"While the alarm is open, another candidate is made after {settings.retrain.cooldown_minutes:g} minutes "
             "at the earliest, and must be shown to be good with half the chance of error."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +34,14 @@ def chosen_task(settings: Settings, named: str | None) -> str:
     if len(settings.tasks) == 1:
         return next(iter(settings.tasks))
     raise SettingsError(f"the settings hold several tasks; name one with --task: {', '.join(settings.tasks)}")
+
+
+def who() -> str:
+    """Who acts at the command line, for the audit trail."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"cli:uid{os.getuid()}"
 
 
 def console() -> Console:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from datetime import datetime
 from pathlib import Path
@@ -72,25 +71,28 @@ def _one(ledger: Ledger, identifier: str) -> Alarm:
 
 
 def _acknowledge(ledger: Ledger, alarm: str, note: str) -> str:
+    from tutelage.commands._shared import who
+
     if not ledger.alarms.acknowledge(alarm, note, time.time()):
         return f"{alarm} was resolved already"
-    ledger.audit(_who(), "acknowledge_alarm", detail={"alarm": alarm, "note": note})
+    ledger.audit(who(), "acknowledge_alarm", detail={"alarm": alarm, "note": note})
     return f"{alarm} is acknowledged"
 
 
 def _resolve(ledger: Ledger, alarm: Alarm, note: str, *, restore_trust: bool) -> str:
     from monitoring.withdrawal import restored_rows
+    from tutelage.commands._shared import who
 
     resolved = ledger.alarms.resolve(alarm.id, note or "resolved by hand", time.time())
     if resolved:
-        ledger.audit(_who(), "resolve_alarm", alarm.task, alarm.version, {"alarm": alarm.id, "note": note})
+        ledger.audit(who(), "resolve_alarm", alarm.task, alarm.version, {"alarm": alarm.id, "note": note})
     told = f"{alarm.id} is resolved" if resolved else f"{alarm.id} was resolved already"
     labels = sorted(alarm.evidence.get("withdrawn", {}))
     if not restore_trust or not labels:
         return told
     rows = restored_rows(ledger.trust(alarm.task, alarm.version), alarm, time.time())
     ledger.set_trust(alarm.task, alarm.version, rows)
-    ledger.audit(_who(), "restore_trust", alarm.task, alarm.version, {"alarm": alarm.id, "labels": labels})
+    ledger.audit(who(), "restore_trust", alarm.task, alarm.version, {"alarm": alarm.id, "labels": labels})
     return f"{told}; version {alarm.version} is trusted again with {', '.join(labels)}"
 
 
@@ -123,7 +125,3 @@ def _as_json(alarm: Alarm) -> dict[str, object]:
     from dataclasses import asdict
 
     return asdict(alarm)
-
-
-def _who() -> str:
-    return f"cli:{getpass.getuser()}"

@@ -15,13 +15,20 @@ from tutelage.supervisor import python
 _Config = Annotated[Path | None, typer.Option(help="Settings file; by default tutelage.yaml.")]
 
 
-def gateway(config: _Config = None) -> None:
+def gateway(
+    config: _Config = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that serve; by default gateway.workers.")
+    ] = None,
+) -> None:
     """Run the gateway role: the OpenAI-compatible address that clients talk to.
 
     Example:
 
-      tutelage gateway --config tutelage.yaml
+      tutelage gateway --config tutelage.yaml --workers 4
     """
+    if workers is not None:
+        os.environ["TUTELAGE_GATEWAY__WORKERS"] = str(workers)  # its workers must read the same
     become("router.serve", config)
 
 

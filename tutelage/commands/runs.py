@@ -16,7 +16,7 @@ from tutelage.config import find_config
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from core.ledger import Run
+    from core.ledger import DataDeletion, Run
     from training.runs import RunContext
 
 _REASON_SHOWN = 90
@@ -55,7 +55,7 @@ def runs(
             run = stores.ledger.runs.get(show)
             if run is None:
                 raise DataError(f"there is no run {show!r}; `tutelage runs` lists them")
-            _show(screen, run)
+            _show(screen, run, stores.ledger.forgotten.deletions(run.id))
             return
         if task is not None:
             settings.task(task)
@@ -99,7 +99,7 @@ def _list(screen: Console, found: list[Run]) -> None:
     screen.print(table)
 
 
-def _show(screen: Console, run: Run) -> None:
+def _show(screen: Console, run: Run, deletions: list[DataDeletion]) -> None:
     from rich.json import JSON
 
     lines = [
@@ -112,6 +112,7 @@ def _show(screen: Console, run: Run) -> None:
         lines.append(f"why: {run.reason}")
     if run.report:
         lines.append(f"report: {run.report}")
+    lines += [f"data deleted: {one.examples} examples, {_moment(one.at)} ({one.cause})" for one in deletions]
     screen.print("\n".join(lines), markup=True)
     screen.print(JSON.from_data(run.record))
 

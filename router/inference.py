@@ -1,0 +1,199 @@
+"""The way of a request: admit, decide, forward, record. Plain ASGI, no framework in between: this is the hot path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Final
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from core.errors import ApiError, InternalError, OverloadedError
+from core.records import Reason
+from core.settings import GatewaySettings
+from core.templates import first_match
+from router.admission import KeyKeeper, Limiter, check_task
+from router.by_student import Failure, answer_by_student, ask_student
+from router.by_teacher import answer_by_teacher
+from router.call import Call
+from router.dialects import Dialect, Request
+from router.metrics import Metrics
+from router.policy import Action, Decision, Facts, Student, after_failure, decide, judge
+from router.recorder import Recorder
+from router.respond import ClientGoneError, read_body, send_error, until_disconnected
+from router.snapshot import Snapshot
+from router.tasks import Target, Targets, Task
+from router.upstream import Upstream
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_SPENT_SECONDS: Final = 60.0
+
+
+class Inference:
+    """The ASGI app of the addresses that answer with a model."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        dialects: Mapping[str, Dialect],
+        targets: Targets,
+        keys: KeyKeeper,
+        limiter: Limiter,
+        snapshot: Snapshot,
+        student: Upstream,
+        recorder: Recorder,
+        metrics: Metrics,
+    ) -> None:
+        """`dialects` by path."""
+        self._max_in_flight = settings.max_in_flight
+        self._max_body_bytes = settings.max_body_bytes
+        self._deadline_seconds = settings.deadline_seconds
+        self._student_seconds = settings.student_seconds
+        self._dialects = dialects
+        self._targets = targets
+        self._keys = keys
+        self._limiter = limiter
+        self._snapshot = snapshot
+        self._student = student
+        self._recorder = recorder
+        self._metrics = metrics
+        self.in_flight = 0
+        """Requests under way."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever goes wrong before the first byte becomes an error in OpenAI's shape."""
+        call = Call(scope["headers"])
+        self.in_flight += 1
+        try:
+            await self._handle(call, self._dialects[scope["path"]], receive, send)
+        except ApiError as error:
+            self._metrics.error(error.status, error.code)
+            await send_error(send, error, call.headers())
+        except ClientGoneError:
+            self._metrics.error(499, "client_gone")
+        except Exception:  # noqa: BLE001  # the last resort: a defect of ours must not become a traceback for a client
+            _log.exception("defect", exchange=call.id)
+            defect = InternalError(f"something went wrong in the gateway; its log knows more of exchange {call.id}")
+            self._metrics.error(defect.status, defect.code)
+            await send_error(send, defect, call.headers())
+        finally:
+            self.in_flight -= 1
+            call.release()
+
+    async def _handle(self, call: Call, dialect: Dialect, receive: Receive, send: Send) -> None:
+        """Admit the request, then have it answered."""
+        key = call.key = self._keys.ring.find(call.authorization)
+        if self.in_flight > self._max_in_flight:
+            raise OverloadedError(
+                f"more than {self._max_in_flight} requests are under way (gateway.max_in_flight)", retry_after=1.0
+            )
+        body = await read_body(receive, self._max_body_bytes, call.content_length)
+        request = dialect.decode(body)
+        target = self._targets.resolve(request.model)
+        check_task(key, target.name)
+        call.grant = self._limiter.admit(key, target.name, request.prompt_tokens + (request.max_output_tokens or 0))
+        if isinstance(target, Task):
+            await self._answer(call, target, dialect, request, body, receive, send)
+        else:
+            call.reason = Reason.PASSTHROUGH
+            await self._by_teacher(call, target, dialect, request, body, receive, send)
+
+    async def _answer(
+        self, call: Call, task: Task, dialect: Dialect, request: Request, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        """Decide who answers, and have him do it."""
+        readable = self._read(call, task, request)
+        canary = False
+        decision = decide(
+            Facts(
+                readable,
+                self._snapshot.champion(task.name),
+                self._student_state(),
+                dialect.says_labels,
+                call.force_teacher,
+                canary,
+            ),
+            task.fallback,
+        )
+        if decision.action is Action.ASK_STUDENT:
+            model = f"{task.name}@challenger" if canary else task.name
+            said = await ask_student(self._student, call, dialect, request, body, model, self._student_seconds)
+            if isinstance(said, Failure):
+                decision = after_failure(late=said is Failure.LATE, fallback=task.fallback)
+            else:
+                call.answer = answer = said.answer
+                decision = judge(
+                    answer,
+                    self._snapshot.trusted(task.name),
+                    task.settings.trust.min_confidence,
+                    canary=canary,
+                    fallback=task.fallback,
+                )
+                if decision.action is Action.ANSWER_BY_STUDENT:
+                    call.reason, call.version = decision.reason, answer.version
+                    self._sample(call, task)
+                    if task.budget is not None:
+                        task.budget.by_student()
+                    await answer_by_student(send, call, task, dialect, request, body, said, self._recorder)
+                    return
+        call.reason = decision.reason
+        if decision.action is Action.REFUSE:
+            raise _spent(decision)
+        await self._by_teacher(call, task, dialect, request, body, receive, send)
+
+    async def _by_teacher(
+        self, call: Call, target: Target, dialect: Dialect, request: Request, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        await _unless_gone(
+            receive,
+            answer_by_teacher(send, call, target, dialect, request, body, self._recorder, self._deadline_seconds),
+        )
+
+    def _read(self, call: Call, task: Task, request: Request) -> bool:
+        """Whether a template fits; the call then knows which, and the text for the student."""
+        found = first_match(task.templates, request.messages) if request.messages is not None else None
+        if found is None:
+            return False
+        call.template, call.text = found[0].version, found[1]
+        call.stored = task.privacy.text(call.text)
+        return True
+
+    def _student_state(self) -> Student:
+        if not self._snapshot.student_up:
+            return Student.DOWN
+        return Student.UP if self._student.available else Student.BREAKER_OPEN
+
+    def _sample(self, call: Call, task: Task) -> None:
+        """Whether the teacher is asked about the student's answer as well, later and elsewhere.
+
+        A redacted text is not what the student has read, so comparing on it would compare two different things.
+        """
+        if task.sampler is not None and call.text is not None and call.answer is not None and not call.stored.redacted:
+            call.sample = task.sampler.draw(call.id, call.answer.confidence, call.text)
+
+
+def _spent(decision: Decision) -> OverloadedError:
+    return OverloadedError(
+        "the teacher would have to answer this, and the budget for that is spent (tasks.*.fallback); try again later",
+        code=decision.reason.value,
+        retry_after=_RETRY_SPENT_SECONDS,
+    )
+
+
+async def _unless_gone(receive: Receive, work: Coroutine[None, None, None]) -> None:
+    """Run `work`, and cancel it as soon as the client goes away. Raises ClientGoneError then."""
+    worker = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(until_disconnected(receive))
+    try:
+        await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not worker.done():
+            worker.cancel()
+            await asyncio.wait({worker})
+            raise ClientGoneError
+        worker.result()
+    finally:
+        for task in (worker, watcher):
+            task.cancel()
+        await asyncio.gather(worker, watcher, return_exceptions=True)
