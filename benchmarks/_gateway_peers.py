@@ -58,7 +58,7 @@ class Target:
     headers: dict[str, str] = field(default_factory=dict)
     stream_headers: dict[str, str] = field(default_factory=dict)
     """What a streamed request carries as well."""
-    streams: int = 512
+    streams: int = 256
     """As many at once as keep it busy: with more, a slow one would still be at them when it is another's turn."""
 
     @property

@@ -15,6 +15,7 @@ import psutil
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _STOP_SECONDS: Final = 15.0
+_KILL_SECONDS: Final = 5.0
 
 
 class StartError(Exception):
@@ -56,6 +57,7 @@ def pinned(
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
         child.wait()
+        psutil.wait_procs(started, _KILL_SECONDS)
 
 
 def wait_until_answers(url: str, process: psutil.Process, log: Path, seconds: float = 90.0) -> None:

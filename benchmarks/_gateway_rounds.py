@@ -56,12 +56,17 @@ class Figures:
     events_per_second: float
     """Events of streams a second, with as many streams as saturate it."""
     event_cpu_us: float
-    """CPU time of an event on the gateway's core."""
+    """CPU time of an event on the gateway's core, the opening of streams included."""
     stream_busy: float
-    """Share of the gateway's core that was busy meanwhile: below 1, the load was the limit and not the gateway."""
+    """Share of its core that it had or took meanwhile: well below 1, not the gateway but the load was the limit."""
     memory_mib: float
     failed: float
     """Requests and streams that failed, in all four measurements."""
+
+    @property
+    def core_events(self) -> float:
+        """Events for each second of its core's time: what it could send a second, were the load endless."""
+        return 1e6 / self.event_cpu_us if self.event_cpu_us else math.inf
 
     @classmethod
     def median(cls, rounds: Sequence[Self]) -> Self:
@@ -113,7 +118,7 @@ def _measure_one(target: Target, script: Path, seconds: int) -> Figures:
     spent = cpu_seconds(target.processes) - spent
     memory = resident_mib(target.processes)
     _settle(target)
-    answered = max(many.requests, 1)
+    answered, event_cpu_us = max(many.requests, 1), spent / max(busy.events_in_all, 1) * 1e6
     return Figures(
         per_second=many.per_second,
         p50_us=many.p50_us,
@@ -125,8 +130,8 @@ def _measure_one(target: Target, script: Path, seconds: int) -> Figures:
         first_p50_ms=_or_infinity(calm.first_p50_ms),
         first_p99_ms=_or_infinity(calm.first_p99_ms),
         events_per_second=busy.events_per_second,
-        event_cpu_us=spent / max(busy.events, 1) * 1e6,
-        stream_busy=spent / busy.seconds,
+        event_cpu_us=event_cpu_us,
+        stream_busy=busy.events_per_second * event_cpu_us / 1e6,
         memory_mib=memory,
         failed=many.failed + one.failed + calm.failed + busy.failed,
     )

@@ -15,7 +15,7 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ _EVENT: Final = b"data:"
 _DONE: Final = b"[DONE]"
 _END: Final = b"0\r\n\r\n"
 """What ends a chunked body."""
+_BEGINNING_SECONDS: Final = 0.5
 _MEMORY: Final = 16
 """Bytes kept of what came before, for what is cut in two."""
 
@@ -40,6 +41,9 @@ class Counts:
     streams: int = 0
     """Streams read to their end, or broken off where that was the task."""
     events: int = 0
+    """Within the `seconds`."""
+    events_in_all: int = 0
+    """The same with those before, while streams were opened."""
     failed: int = 0
     """Streams that were refused, or ended by the gateway before their end."""
     first_ms: list[float] = field(default_factory=list)
@@ -53,6 +57,7 @@ class StreamLoad:
 
     streams: int
     events: int
+    events_in_all: int
     failed: int
     seconds: float
     first_p50_ms: float | None
@@ -140,17 +145,25 @@ class Reader(asyncio.Protocol):
 
 
 async def read_streams(url: str, request: bytes, *, streams: int, seconds: float) -> Counts:
-    """Keep `streams` streams going for so long. A connection that the gateway closes is opened anew."""
-    counts = Counts()
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    started = loop.time()
+    """Keep `streams` streams going for so long, after a while for all of them to begin.
+
+    A connection that the gateway closes is opened anew.
+    """
+    counts, loop = Counts(), asyncio.get_running_loop()
+    until = loop.time() + _BEGINNING_SECONDS + seconds
     workers = [asyncio.create_task(_keep_reading(url, request, counts, until)) for _ in range(streams)]
+    await asyncio.sleep(_BEGINNING_SECONDS)
+    begun, early, started = counts.events, len(counts.first_ms), time.perf_counter()
     await asyncio.sleep(seconds)
-    counts.seconds = loop.time() - started
-    summed = Counts(counts.streams, counts.events, counts.failed, list(counts.first_ms), counts.seconds)
+    seen = replace(
+        counts,
+        events=counts.events - begun,
+        events_in_all=counts.events,
+        first_ms=counts.first_ms[early:],
+        seconds=time.perf_counter() - started,
+    )
     await asyncio.gather(*workers)
-    return summed
+    return seen
 
 
 async def break_off_streams(url: str, request: bytes, *, streams: int, count: int, longest: int) -> Counts:
@@ -246,7 +259,13 @@ def main() -> None:
     counts = uvloop.run(work)
     first = counts.first_ms
     load = StreamLoad(
-        counts.streams, counts.events, counts.failed, counts.seconds, quantile(first, 0.5), quantile(first, 0.99)
+        streams=counts.streams,
+        events=counts.events,
+        events_in_all=counts.events_in_all,
+        failed=counts.failed,
+        seconds=counts.seconds,
+        first_p50_ms=quantile(first, 0.5),
+        first_p99_ms=quantile(first, 0.99),
     )
     print(json.dumps(asdict(load)))
 

@@ -9,6 +9,10 @@ upstream, which all share, are on core 1. All run at the same time and are measu
 changes, so that what else happens on the machine hits all alike. A figure is the median over the rounds; a claim about
 two gateways is the median of the ratios within a round. "direct" is the upstream without any gateway.
 
+A stream's event costs the upstream and the client together, on core 1, about what it costs a fast gateway on core 0: so
+events a second show for some gateways only how much load there was. Streams are judged by the events that a gateway
+sends for each second of its core's time, which is the same where the gateway is the limit; the table shows both.
+
 Tutelage has everything on: an API key, limits, policy, metrics, and the journal to a real Redis. Its worker is what
 runs on core 0; the shipper and Redis share core 1 with the load. Whole answers come from the student. Streams come from
 the task's teacher, over plain HTTP: a classifier has nothing to stream, and this is the path that passes bytes on as

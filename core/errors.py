@@ -127,6 +127,7 @@ class AuthenticationError(ApiError):
     status = 401
     type = "invalid_request_error"
     code: str | None = "invalid_api_key"
+    headers: Sequence[tuple[bytes, bytes]] = ((b"www-authenticate", b"Bearer"),)
 
 
 class KeyNotAllowedError(ApiError):

@@ -47,7 +47,10 @@ class Forgetting:
         def gone(exchange: str) -> bool:
             return self._tombstones.has(exchange) or asked_at(exchange) < before
 
-        return drop_examples(state, gone) + self._ledger.alarms.drop_examples(gone, self._task)
+        count = drop_examples(state, gone) + self._ledger.alarms.drop_examples(gone, self._task)
+        if count:
+            self._ledger.purge()
+        return count
 
 
 def asked_at(exchange: str) -> float:

@@ -52,7 +52,7 @@ def build_api(
         app.router.routes.append(Route(path, inference, methods=["POST"]))
     _add_models(app, targets, keys, int(time.time()))
     _add_feedback(app, targets, keys, recorder)
-    _add_health(app, targets, snapshot, metrics)
+    _add_health(app, targets, keys, snapshot, metrics)
     return app
 
 
@@ -103,7 +103,7 @@ def _add_feedback(app: FastAPI, targets: Targets, keys: KeyKeeper, recorder: Rec
         return _json(wire.encode_json(stored | {"label": label}), status=201)
 
 
-def _add_health(app: FastAPI, targets: Targets, snapshot: Snapshot, metrics: Metrics) -> None:
+def _add_health(app: FastAPI, targets: Targets, keys: KeyKeeper, snapshot: Snapshot, metrics: Metrics) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
         """Whether this process lives. Touches nothing else."""
@@ -112,6 +112,8 @@ def _add_health(app: FastAPI, targets: Targets, snapshot: Snapshot, metrics: Met
     @app.get("/readyz")
     async def readyz() -> Response:
         """Whether tasks can be answered, and by whom."""
+        if not keys.ring.known:
+            raise UnavailableError("the gateway cannot read its API keys yet; see its log", retry_after=1)
         answering = {name: snapshot.answering(name) for name in targets.tasks}
         if not any(answering.values()):
             raise UnavailableError("neither a student nor a teacher answers yet; see the gateway's log", retry_after=1)

@@ -16,7 +16,7 @@ from core.ledger import Ledger
 from core.locallog import LogWriter
 from core.privacy import Privacy, needs_key
 from core.secret_file import load_secret
-from core.settings import Settings, TaskSettings
+from core.settings import PASSTHROUGH, Settings, TaskSettings
 from router.admission import KeyKeeper, Limiter
 from router.api import build_api
 from router.dialects import all_dialects
@@ -25,7 +25,7 @@ from router.metrics import Metrics
 from router.recorder import Recorder
 from router.sampling import Sampler
 from router.snapshot import Snapshot
-from router.tasks import PASSTHROUGH, Passthrough, Targets, Task
+from router.tasks import Passthrough, Targets, Task
 from router.upstream import FallbackBudget, passthrough_upstream, student_upstream, teacher_upstream
 
 _log = structlog.get_logger(__name__)

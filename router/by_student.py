@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from enum import Enum, auto
 from typing import Final
 
 from starlette.types import Send
 
 from core import wire
-from core.errors import ApiError, DeadlineError
+from core.errors import ApiError, BreakerOpenError, DeadlineError
 from core.labels import unpack_floats
 from core.records import Answerer, StudentAnswer
 from router.call import Call
 from router.dialects import Dialect, LabelAnswer, Request
+from router.policy import Failure
 from router.recorder import Recorder
 from router.respond import send_events, send_json, start_events
 from router.tasks import Task
@@ -23,13 +23,6 @@ from router.vendor import without_vendor
 
 _PATH: Final = b"/v1/chat/completions"
 _BUFFER: Final = (b"x-tutelage-buffer", b"1")
-
-
-class Failure(Enum):
-    """Why a student that was asked gave no answer."""
-
-    LATE = auto()
-    BROKEN = auto()
 
 
 class Said:
@@ -65,6 +58,8 @@ async def ask_student(
         return Said(response.body, completion, completion.tutelage)
     except DeadlineError:
         return Failure.LATE
+    except BreakerOpenError:
+        return Failure.BREAKER_OPEN
     except (ApiError, ValueError):  # msgspec's and base64's errors are ValueErrors
         return Failure.BROKEN
     finally:

@@ -18,12 +18,12 @@ import msgspec
 from starlette.types import Send
 
 from core import wire
-from core.errors import ApiError, UpstreamError
+from core.errors import ApiError, InvalidRequestError, UpstreamError
 from core.records import Answerer, Usage
 from core.teacher import label_request, pack_distribution, read_answer, vendor_distribution
 from router.by_student import send_label
 from router.call import NO_USAGE, Call, Headers
-from router.dialects import Dialect, Heard, LabelAnswer, Part, Request
+from router.dialects import Dialect, Heard, LabelAnswer, Part, Request, chat_body
 from router.recorder import Recorder
 from router.respond import send_events, send_json, start_events
 from router.sse import EventSplitter, data_of
@@ -129,6 +129,8 @@ async def answer_by_teacher(
     try:
         if isinstance(target, Task) and target.chooses and call.text is not None and dialect.says_labels:
             await _choose(attempt, target, call.text)
+        elif not target.speaks(dialect.name):
+            await _put_as_chat(attempt)
         elif request.stream:
             await _forward_stream(attempt)
         else:
@@ -174,6 +176,33 @@ async def _choose(attempt: _Attempt, task: Task, text: str) -> None:
     spread = sorted(answer.distribution.items(), key=lambda pair: -pair[1])
     said = LabelAnswer(call.id, answer.label, completion.tokens, spread)
     await send_label(attempt.send, call, attempt.dialect, attempt.request, said)
+
+
+async def _put_as_chat(attempt: _Attempt) -> None:
+    """Ask by chat, of a teacher that does not serve the client's address, and say its text in the client's dialect."""
+    call, target, dialect, request = attempt.call, attempt.target, attempt.dialect, attempt.request
+    if request.messages is None:
+        raise InvalidRequestError(
+            f"the teacher of {target.name!r} does not serve {dialect.path}, and this request holds more than text, so "
+            "that it cannot be put to it as chat; ask at /v1/chat/completions"
+        )
+    body = chat_body(request, target.upstream_model(request.model), logprobs=True)
+    raw = await _ask(attempt, _CHAT_PATH, body)
+    if raw is None:
+        return
+    try:
+        completion = wire.decode_completion(raw)
+    except ValueError as error:
+        raise UpstreamError("the teacher's answer is not a chat completion") from error
+    if completion.content is None:
+        raise UpstreamError("the teacher answered without a text")
+    spread: Mapping[str, float] = {}
+    if isinstance(target, Task):
+        spread = read_answer(completion, target.labels, target.settings.teacher).distribution
+    attempt.record_answer(completion, completion.content, spread)
+    likeliest = sorted(spread.items(), key=lambda pair: -pair[1])
+    said = LabelAnswer(call.id, completion.content, completion.tokens, likeliest)
+    await send_label(attempt.send, call, dialect, request, said)
 
 
 async def _ask(attempt: _Attempt, path: bytes, body: bytes) -> bytes | None:

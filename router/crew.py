@@ -108,10 +108,11 @@ class Crew:
         return process
 
     def _open(self, place: int) -> socket.socket:
-        """The place's socket, open again where it was shut."""
+        """The place's socket. Where it was shut, nobody is to wait in it until the worker has shown it can live."""
         listener = self._listeners[place]
         if listener is None:
-            listener = self._listeners[place] = sibling(next(other for other in self._listeners if other is not None))
+            other = next(other for other in self._listeners if other is not None)
+            listener = self._listeners[place] = sibling(other, listening=False)
         return listener
 
     def _shut(self, place: int) -> None:

@@ -14,12 +14,12 @@ from core.records import Reason
 from core.settings import GatewaySettings
 from core.templates import first_match
 from router.admission import KeyKeeper, Limiter, check_task
-from router.by_student import Failure, answer_by_student, ask_student
+from router.by_student import answer_by_student, ask_student
 from router.by_teacher import answer_by_teacher
 from router.call import Call
 from router.dialects import Dialect, Request
 from router.metrics import Metrics
-from router.policy import Action, Decision, Facts, Student, after_failure, decide, judge
+from router.policy import Action, Decision, Facts, Failure, after_failure, decide, judge
 from router.recorder import Recorder
 from router.respond import ClientGoneError, read_body, send_error, until_disconnected
 from router.snapshot import Snapshot
@@ -110,7 +110,7 @@ class Inference:
             Facts(
                 readable,
                 self._snapshot.champion(task.name),
-                self._student_state(),
+                self._snapshot.student_up,
                 dialect.says_labels,
                 call.force_teacher,
                 canary,
@@ -121,7 +121,7 @@ class Inference:
             model = f"{task.name}@challenger" if canary else task.name
             said = await ask_student(self._student, call, dialect, request, body, model, self._student_seconds)
             if isinstance(said, Failure):
-                decision = after_failure(late=said is Failure.LATE, fallback=task.fallback)
+                decision = after_failure(said, task.fallback)
             else:
                 call.answer = answer = said.answer
                 decision = judge(
@@ -159,11 +159,6 @@ class Inference:
         call.template, call.text = found[0].version, found[1]
         call.stored = task.privacy.text(call.text)
         return True
-
-    def _student_state(self) -> Student:
-        if not self._snapshot.student_up:
-            return Student.DOWN
-        return Student.UP if self._student.available else Student.BREAKER_OPEN
 
     def _sample(self, call: Call, task: Task) -> None:
         """Whether the teacher is asked about the student's answer as well, later and elsewhere.

@@ -29,12 +29,16 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return _listening(listener)
 
 
-def sibling(listener: socket.socket) -> socket.socket:
-    """Another socket for another worker, at the address of a `shared` one."""
+def sibling(listener: socket.socket, *, listening: bool = True) -> socket.socket:
+    """Another socket for another worker, at the address of a `shared` one.
+
+    Not `listening`, it gets no connections before the worker itself listens, which it does when it is ready.
+    """
     if not _SHARES_OUT:
         return listener.dup()
     host, port = listener.getsockname()[:2]
-    return _listening(_bound(host, port, siblings=True))
+    bound = _bound(host, port, siblings=True)
+    return _listening(bound) if listening else bound
 
 
 def _bound(host: str, port: int, *, siblings: bool = False) -> socket.socket:
@@ -56,5 +60,4 @@ def _bound(host: str, port: int, *, siblings: bool = False) -> socket.socket:
 
 def _listening(listener: socket.socket) -> socket.socket:
     listener.listen(_BACKLOG)
-    listener.set_inheritable(True)
     return listener

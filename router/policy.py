@@ -24,11 +24,11 @@ class Action(Enum):
     """Nobody may answer: the budget for falling back is spent."""
 
 
-class Student(Enum):
-    """How the student server is."""
+class Failure(Enum):
+    """Why a student that was asked gave no answer."""
 
-    UP = auto()
-    DOWN = auto()
+    LATE = auto()
+    BROKEN = auto()
     BREAKER_OPEN = auto()
 
 
@@ -46,7 +46,7 @@ class Facts(NamedTuple):
     """A template of the task fits the request, and it asks for nothing that a classifier cannot do."""
     champion: str | None
     """The version that the student server says it serves."""
-    student: Student
+    student_up: bool
     answerable: bool = True
     """Students answer at this address at all: they make no embeddings."""
     forced: bool = False
@@ -78,6 +78,12 @@ class Unlimited:
         return True
 
 
+_FAILURES: Final = {
+    Failure.LATE: Reason.OVER_DEADLINE,
+    Failure.BROKEN: Reason.RETRY_FALLBACK,
+    Failure.BREAKER_OPEN: Reason.BREAKER_OPEN,
+}
+
 UNLIMITED: Final = Unlimited()
 
 _TEACHER: Final = {reason: Decision(Action.ASK_TEACHER, reason) for reason in Reason}
@@ -101,9 +107,8 @@ def decide(facts: Facts, fallback: Fallback = UNLIMITED) -> Decision:
         return _by_teacher(Reason.PASSTHROUGH, fallback)
     if not facts.readable:
         return _by_teacher(Reason.TEMPLATE_MISMATCH, fallback)
-    if facts.student is not Student.UP:
-        down = facts.student is Student.DOWN
-        return _by_teacher(Reason.STUDENT_UNAVAILABLE if down else Reason.BREAKER_OPEN, fallback)
+    if not facts.student_up:
+        return _by_teacher(Reason.STUDENT_UNAVAILABLE, fallback)
     if facts.champion is None:
         return _by_teacher(Reason.NO_STUDENT, fallback)
     return _ASK[facts.canary]
@@ -128,9 +133,9 @@ def judge(
     return _SPENT if decision is _REFUSED and fallback.when_spent == "student" else decision
 
 
-def after_failure(*, late: bool, fallback: Fallback = UNLIMITED) -> Decision:
-    """Decide what follows a student that was asked and gave no answer; `late`: it took too long."""
-    return _by_teacher(Reason.OVER_DEADLINE if late else Reason.RETRY_FALLBACK, fallback)
+def after_failure(failure: Failure, fallback: Fallback = UNLIMITED) -> Decision:
+    """Decide what follows a student that was asked and gave no answer."""
+    return _by_teacher(_FAILURES[failure], fallback)
 
 
 def _by_teacher(reason: Reason, fallback: Fallback) -> Decision:

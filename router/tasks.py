@@ -14,14 +14,11 @@ from core.labels import LabelSet
 from core.prices import Price, price_of, price_of_model
 from core.privacy import Privacy
 from core.records import Usage
-from core.settings import PassthroughSettings, PrivacySettings, TaskSettings
+from core.settings import PASSTHROUGH, PassthroughSettings, PrivacySettings, TaskSettings
 from core.templates import Template
 from router.policy import UNLIMITED, Fallback
 from router.sampling import Sampler
 from router.upstream import FallbackBudget, Upstream
-
-PASSTHROUGH: Final = "passthrough"
-"""Under this name exchanges of models that are no task are counted and recorded."""
 
 _SHOWN_CHARACTERS: Final = 80
 _MAX_PRICES: Final = 1000
@@ -36,6 +33,10 @@ class Target:
     labels: LabelSet | None = None
     chooses = False
     """The teacher is asked for the number of a label, rather than shown the client's request."""
+
+    def speaks(self, dialect: str) -> bool:  # noqa: ARG002  # whoever says nothing of it speaks all
+        """Whether the upstream serves the address of this dialect."""
+        return True
 
     def upstream_model(self, model: str) -> str:
         """What the upstream calls the model that a client asked for."""
@@ -75,6 +76,10 @@ class Task(Target):
         self.chooses = settings.teacher.ask == "choose"
         self._price: Price | None = price_of(settings.teacher)
 
+    def speaks(self, dialect: str) -> bool:
+        """Whether the teacher serves the address of this dialect."""
+        return self.settings.teacher.speaks(dialect)
+
     def upstream_model(self, model: str) -> str:  # noqa: ARG002  # a task has one teacher
         """The teacher's name, whatever the client calls the task."""
         return self.settings.teacher.model
@@ -93,7 +98,7 @@ class Passthrough(Target):
         self.settings = settings
         self.teacher = upstream
         self.privacy = Privacy(PrivacySettings(store="none"), b"")
-        self._prices: dict[str, Price | None] = {}
+        self._prices: dict[str, Price | None] = {"": price_of_model("", settings)}  # loads the table, before serving
 
     def serves(self, model: str) -> bool:
         """Whether the model may be asked for here."""

@@ -35,6 +35,10 @@ from training.forgetting import remove_examples
 
 _NO_REDIS: Final = "the journal's Redis does not answer, and may hold more; start it, then run this again"
 
+_NO_REWRITE: Final = "Redis did not write its files anew; run BGREWRITEAOF or BGSAVE there, since they may hold more"
+_LEDGER_BUSY: Final = "the ledger's write-ahead log is in use, and may hold more; run this again"
+_PURGE_TRIES: Final = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -106,6 +110,8 @@ class Forgetter:
         for kind in (Kind.COMPARISON, Kind.FEEDBACK, Kind.EXCHANGE):
             rows = sum(self._removal.remove(task, kind, found.exchanges) for task in tasks)
             done.removed[f"archived {kind.value}"] = rows
+        if not self._purged():
+            done.notes.append(_LEDGER_BUSY)
         self._ledger.audit(
             actor,
             "forget",
@@ -114,6 +120,14 @@ class Forgetter:
         )
         return done
 
+    def _purged(self) -> bool:
+        """Whether the ledger's files are free of what was deleted; readers may be in the way for a moment."""
+        for _ in range(_PURGE_TRIES):
+            if self._ledger.purge():
+                return True
+            time.sleep(0.1)
+        return False
+
     def _hollow(self, wanted: Wanted, tombstones: Tombstones, done: Outcome) -> None:
         done.removed["records in logs"] = 0
         for folder in self._folders:
@@ -121,15 +135,18 @@ class Forgetter:
             done.removed["records in logs"] += logs.records
             done.notes += [f"{path}: damaged, and may hold more; delete it" for path in logs.left]
         try:
-            done.removed["records in the journal"] = asyncio.run(self._hollow_journal(wanted, tombstones))
+            done.removed["records in the journal"] = asyncio.run(self._hollow_journal(wanted, tombstones, done.notes))
         except (RedisError, OSError):
             done.notes += [] if _NO_REDIS in done.notes else [_NO_REDIS]
 
-    async def _hollow_journal(self, wanted: Wanted, tombstones: Tombstones) -> int:
+    async def _hollow_journal(self, wanted: Wanted, tombstones: Tombstones, notes: list[str]) -> int:
         journal = Journal.connect(self._settings.redis.address)
         try:
             streams = _of_task(await journal.streams(), wanted.task)
-            return sum([await hollow_stream(journal, stream, tombstones.hold) for stream in streams])
+            hollowed = sum([await hollow_stream(journal, stream, tombstones.hold) for stream in streams])
+            if not await journal.rewrite_files():
+                notes.append(_NO_REWRITE)
+            return hollowed
         finally:
             await journal.close()
 

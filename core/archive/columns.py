@@ -240,4 +240,4 @@ def _microseconds(times: Sequence[float]) -> npt.NDArray[np.int64]:
     if not np.all((seconds >= _FIRST_TIME) & (seconds < _LAST_TIME)):  # false for what is no number, too
         raise ValueError("a time is beyond the calendar")
     whole = np.floor(seconds)
-    return (whole * 1e6 + np.rint((seconds - whole) * 1e6)).astype(np.int64)
+    return whole.astype(np.int64) * 1_000_000 + np.rint((seconds - whole) * 1e6).astype(np.int64)

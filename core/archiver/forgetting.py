@@ -44,10 +44,16 @@ class Forgetting:
 
     async def tidy(self) -> None:
         """Take the content of what was left out off the journal. Raises redis.RedisError while Redis is away."""
+        if not self._streams:
+            return
         for stream in sorted(self._streams):
             hollowed = await hollow_stream(self._journal, stream, self._tombstones.hold)
             self._streams.discard(stream)
             self._log.info("journal_hollowed", stream=stream, records=hollowed)
+        if not await self._journal.rewrite_files():
+            self._log.warning(
+                "redis_files_not_rewritten", hint="run BGREWRITEAOF or BGSAVE: they hold what is forgotten"
+            )
 
     def _leave_out(self, rows: Sequence[Row]) -> None:
         """Of an exchange that is left out, what is about it goes as well: what comes later, and what was faster."""

@@ -11,6 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 from core.journal.entries import Entry, by_stream, order_of, result, text
 from core.journal.group import ConsumerGroup
@@ -24,6 +25,7 @@ _SHIPPED: Final = "tutelage:shipped"
 _ARCHIVED: Final = "tutelage:archived"
 _RECORDS: Final = "tutelage:records"
 _EPOCH: Final = "tutelage:epoch"
+_WRITING: Final = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
 # KEYS: shipped, streams, records, then the streams. ARGV: source, its position as the caller knows it, its new one,
 # then for each stream the last offset, the number of records, and the batch. Returns the position that then holds.
 _SHIP: Final = """
@@ -196,6 +198,30 @@ class Journal:
         for identifier in sorted(batches, key=order_of):
             arguments += [identifier, batches[identifier]]
         return int(await self._replace(keys=[stream], args=arguments)) if arguments else 0
+
+    async def rewrite_files(self, timeout: float = 60.0) -> bool:  # noqa: ASYNC109 - False in time, no exception
+        """Have Redis write its files anew, so that they hold nothing which it has forgotten.
+
+        False where that failed or took longer than `timeout` seconds, or Redis does not let us. It goes on meanwhile.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._idle()
+                if int((await result(self._redis.info("persistence")))["aof_enabled"]):
+                    await result(self._redis.bgrewriteaof())
+                elif (await result(self._redis.config_get("save"))).get("save"):
+                    await result(self._redis.bgsave())
+                return await self._idle()
+        except (TimeoutError, ResponseError):
+            return False
+
+    async def _idle(self) -> bool:
+        """Wait until Redis writes no file anew; whether it managed to the last time."""
+        while True:
+            found = await result(self._redis.info("persistence"))
+            if not any(int(found[name]) for name in _WRITING):
+                return bool(found["aof_last_bgrewrite_status"] == found["rdb_last_bgsave_status"] == "ok")
+            await asyncio.sleep(0.05)
 
     async def trim(self, stream: str, min_id: str) -> int:
         """Remove entries older than `min_id`; returns how many went."""

@@ -111,10 +111,6 @@ class Ledger:
         """Eight hexadecimal digits, drawn when the ledger was created: the archive's files are named after them."""
         return self._setting("id", secrets.token_hex(4))
 
-    def _forgetting_key(self) -> bytes:
-        """The key of the tombstones' digests, drawn when the ledger was created."""
-        return bytes.fromhex(self._setting("forgetting_key", secrets.token_hex(32)))
-
     def trust(self, task: str, version: str) -> dict[str, Trust]:
         """The trust of a student's version, by label; empty where nothing is known of it."""
         query = select(trust).where(trust.c.task == task, trust.c.version == version).order_by(trust.c.label)
@@ -162,6 +158,17 @@ class Ledger:
                 for row in connection.execute(query)
             ]
 
+    def purge(self) -> bool:
+        """Leave nothing in the database's files that was deleted or overwritten; False where readers are in the way.
+
+        On SQLite: empty its write-ahead log. PostgreSQL cleans up behind itself (autovacuum).
+        """
+        if self._engine.dialect.name != "sqlite":
+            return True
+        with self._engine.connect() as connection:
+            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        return not busy
+
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
@@ -186,6 +193,10 @@ class Ledger:
         older = update(meta).where(meta.c.key == "schema", meta.c.value == str(schema))
         with self._engine.begin() as connection:
             connection.execute(older.values(value=str(SCHEMA)))
+
+    def _forgetting_key(self) -> bytes:
+        """The key of the tombstones' digests, drawn when the ledger was created."""
+        return bytes.fromhex(self._setting("forgetting_key", secrets.token_hex(32)))
 
     def _setting(self, key: str, default: str) -> str:
         """The value that stands in `meta`; `default`, written down for good, where there is none."""
@@ -231,6 +242,9 @@ def _make_folder(url: URL) -> None:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """Let readers read beside a writer (WAL), and a commit survive a lost machine (FULL): logs are deleted on it."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    """Let readers read beside a writer (WAL), and a commit survive a lost machine (FULL): logs are deleted on it.
+
+    What is deleted is overwritten (secure_delete): it may be what a person wants to be forgotten.
+    """
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}").close()

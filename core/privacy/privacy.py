@@ -51,10 +51,12 @@ class Privacy:
     __slots__ = ("_full", "_hashed", "_key", "_redactor")
 
     def __init__(self, settings: PrivacySettings, key: bytes) -> None:
-        """`key` is the secret of the hashes; it is not used where `needs_key` says so.
+        """`key` is the secret of the hashes; empty: nothing is hashed, and a `user` that would be is left out.
 
-        Raises SettingsError for a pattern that cannot be used.
+        Raises SettingsError for a pattern that cannot be used, ValueError for `hashed` without a key.
         """
+        if settings.store == "hashed" and not key:
+            raise ValueError("a task whose texts are hashed needs the key of the hashes")
         self._full = settings.store == "full"
         self._hashed = settings.store == "hashed"
         self._key = key
@@ -98,7 +100,7 @@ class Privacy:
         """What may be stored of the client's `user`: itself in `full`, unless a rule would redact it; else its hash."""
         if not user or (self._full and (self._redactor is None or self._redactor(user) is user)):
             return user
-        return self.hashed_user(user)
+        return self.hashed_user(user) if self._key else ""
 
     def hashed_user(self, user: str) -> str:
         """The keyed hash of a `user`; the same in all tasks."""

@@ -8,7 +8,7 @@ from core.settings.fallback import FallbackSettings
 from core.settings.load import load_settings
 from core.settings.passthrough import PassthroughSettings
 from core.settings.privacy import PrivacySettings, RedactSettings
-from core.settings.root import Settings
+from core.settings.root import PASSTHROUGH, Settings
 from core.settings.sections import (
     ArchiveSettings,
     BreakerSettings,
@@ -28,6 +28,7 @@ from core.settings.sections import (
 from core.settings.task import (
     DataSettings,
     DistilSettings,
+    LimitSettings,
     LinearProbeSettings,
     RetrainSettings,
     ShadowSettings,
@@ -40,6 +41,7 @@ from core.settings.task import (
 )
 
 __all__ = [
+    "PASSTHROUGH",
     "ArchiveSettings",
     "BreakerSettings",
     "DataSettings",
@@ -47,6 +49,7 @@ __all__ = [
     "FallbackSettings",
     "GatewaySettings",
     "LedgerSettings",
+    "LimitSettings",
     "LinearProbeSettings",
     "LogSettings",
     "MonitorSettings",

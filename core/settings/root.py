@@ -30,6 +30,9 @@ from core.settings.task import (
 PREFIX = "TUTELAGE_"
 """What the names of environment variables begin with."""
 
+PASSTHROUGH = "passthrough"
+"""Under this name exchanges of models that are no task are counted and recorded."""
+
 _TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -89,6 +92,8 @@ class Settings(BaseSettings):
     def _names_are_unique(self) -> Settings:
         if not self.tasks:
             raise ValueError("there is no task; add one under `tasks`, or let `tutelage init` write it")
+        if PASSTHROUGH in self.tasks:
+            raise ValueError(f"no task may be called {PASSTHROUGH!r}: what is no task is recorded under this name")
         seen: dict[str, str] = {}
         for task, task_settings in self.tasks.items():
             for name in (task, *task_settings.aliases):

@@ -6,9 +6,10 @@ lease says. All shares together are 1 at most, so slices that are kept to admit 
 t C/60 in any t seconds. With a share of 1 a slice *is* the bucket, to the unit and the microsecond.
 
 Beside its lease a worker has an *advance*, so that nobody waits for Redis: where its share is less than 1/W, W being
-the number of workers, it may use the difference of what is left of the whole bucket, but owes it. What it has used is booked at the next renewal and taken from what refills later. And a request larger than what the worker holds
-passes where the whole bucket is known to hold enough, and is owed likewise. So no worker ever owes more than C/W and
-one request m, and W > 1 workers together admit C + t C/60 + W (C/W + m) in any t seconds at most.
+the number of workers, it may use the difference of what is left of the whole bucket, but owes it. What it has used is
+booked at the next renewal and taken from what refills later. And a request larger than what the worker holds passes
+where the whole bucket is known to hold enough, and is owed likewise. So no worker ever owes more than C/W and one
+request m, and W > 1 workers together admit C + t C/60 + W (C/W + m) in any t seconds at most.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from router.admission.headers import Headers, duration
+
 Dimension = Literal["requests", "tokens"]
-Headers = list[tuple[bytes, bytes]]
 
 _MINUTE: Final = 60.0
 _DEMAND_SECONDS: Final = 1.0
@@ -245,15 +247,3 @@ class Bucket:
         self.rate = share * self._refill
         self.ceiling = share * self.capacity
         self.elsewhere = max(total - level, 0.0)
-
-
-def duration(seconds: float) -> bytes:
-    """Seconds as OpenAI writes them: `0s`, `20ms`, `1s`, `7.66s`, `6m0s`, `1h0m0s`; rounded up to the millisecond."""
-    milliseconds = int(seconds * 1000.0 + 0.999999)
-    if milliseconds < 60_000:
-        if milliseconds % 1000 == 0:
-            return b"%ds" % (milliseconds // 1000)
-        return b"%dms" % milliseconds if milliseconds < 1000 else b"%gs" % (milliseconds / 1000)
-    minutes, milliseconds = divmod(milliseconds, 60_000)
-    rest = b"%dm%gs" % (minutes % 60, milliseconds / 1000)
-    return b"%dh%s" % (minutes // 60, rest) if minutes >= 60 else rest

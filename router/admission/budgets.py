@@ -6,12 +6,17 @@ is still paid. Each worker knows what all have spent up to its last exchange wit
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 Period = Literal["day", "month"]
+
+_FAST_SECONDS: Final = 0.1
+_SLOW_SECONDS: Final = 0.5
+_NEARLY: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Budget:
         "_known",
         "_mine",
         "_source",
+        "_told_at",
         "ceiling",
         "dimension",
         "ends",
@@ -60,6 +66,7 @@ class Budget:
         self.unwritten = False
         """The ledger does not know the sum yet."""
         self._source = secrets.token_hex(6)
+        self._told_at = -math.inf
         self._known = 0.0
         self._booked = 0.0
         self._mine = 0.0
@@ -75,9 +82,18 @@ class Budget:
         """Whether others know of everything that this worker has spent."""
         return self._mine == self._booked
 
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to tell Redis: soon where little is left, else now and then. `now` is monotonic."""
+        return now - self._told_at >= (_FAST_SECONDS if self.spent >= _NEARLY * self.ceiling else _SLOW_SECONDS)
+
     def outlay(self) -> Outlay:
         """What to tell Redis."""
         return Outlay(self.scope, self.name, self._source, self.ends, self._known, self._booked, self._mine)
+
+    def told(self, now: float) -> None:
+        """Redis has been told."""
+        self._told_at = now
+        self.ceiling = self.limit
 
     def learn(self, known: float, booked: float | None = None) -> None:
         """Take over the sum of what all have spent, of which `booked` dollars are this worker's (None: as before)."""
@@ -87,10 +103,6 @@ class Budget:
         if booked is not None:
             self._booked = booked
         self.spent = self._known + (self._mine - self._booked)
-
-    def with_redis(self) -> None:
-        """Redis adds up: the whole limit may be spent."""
-        self.ceiling = self.limit
 
     def without_redis(self, workers: float) -> None:
         """Redis is away, and nobody may overdraw: this worker spends its part of what was left, no more."""

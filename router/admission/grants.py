@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from router.admission.buckets import Bucket, Headers
+from router.admission.buckets import Bucket
+from router.admission.headers import Headers
 from router.admission.scopes import Scope
 
 

@@ -58,7 +58,8 @@ class Keeper:
         self._over: list[Budget] = []
         self._found: dict[tuple[str, str], float] | None = None
         self._heard = False
-        self._told = False
+        self._said_up: bool | None = None
+        self._said_unwritten = False
         self._midnight = _midnight_after(wall())
         self._next_redis = -math.inf
         self._next_heartbeat = -math.inf
@@ -122,7 +123,8 @@ class Keeper:
             self._next_heartbeat = now + _HEARTBEAT_SECONDS
         awake = list(self._scopes.awake.values())
         await self._renew([pair for pair in _buckets(awake) if pair[0].is_due(now)], release=False)
-        await self._add_up([*self._over, *(budget for scope in awake for budget in scope.budgets)])
+        due = [budget for scope in awake for budget in scope.budgets if budget.is_due(now)]
+        await self._add_up([*self._over, *due])
         for scope in awake:
             if all(bucket.is_idle for bucket in scope.buckets) and all(budget.is_booked for budget in scope.budgets):
                 self._scopes.rest(scope)
@@ -144,7 +146,7 @@ class Keeper:
             outlays = [budget.outlay() for budget in batch]
             for budget, outlay, known in zip(batch, outlays, await self._store.spend(outlays), strict=True):
                 budget.learn(known, outlay.spent)
-                budget.with_redis()
+                budget.told(self._clock())
 
     async def _sync_ledger(self) -> None:
         """Write the sums down; while Redis is away, add them up there."""
@@ -162,11 +164,11 @@ class Keeper:
         except (SQLAlchemyError, StartupError, StateError) as error:
             for budget in changed:
                 budget.unwritten = True
-            if not self._told:
+            if not self._said_unwritten:
                 _log.warning("spend_not_written", error=str(error), effect="budgets rest on Redis and on memory alone")
-            self.ledger_up, self._told = False, True
+            self.ledger_up, self._said_unwritten = False, True
             return
-        self.ledger_up, self._told = True, False
+        self.ledger_up, self._said_unwritten = True, False
         for budget, outlay, known in zip(changed, outlays, sums, strict=True):
             budget.learn(known, outlay.spent if away else None)
         for budget in self._budgets():
@@ -203,11 +205,10 @@ class Keeper:
                 budget.without_redis(self._store.workers if self._heard else math.inf)
 
     def _away(self, error: Exception) -> None:
-        if self.redis_up or not self._heard:
+        if self._said_up is not False:
             effect = "what has a limit is refused" if self._closed else "each worker keeps limits by itself"
             _log.warning("limits_without_redis", error=str(error) or type(error).__name__, effect=effect)
-        self._heard = self._heard or self.redis_up
-        self.redis_up = False
+        self.redis_up = self._said_up = False
         for scope in self._scopes:
             self._alone(scope)
 
@@ -216,7 +217,7 @@ class Keeper:
             _log.info("limits_with_redis", workers=self._store.workers)
             for scope in self._scopes:
                 self._scopes.wake(scope)
-        self.redis_up = True
+        self.redis_up = self._said_up = True
 
 
 def _buckets(scopes: Iterable[Scope]) -> list[tuple[Bucket, Scope]]:

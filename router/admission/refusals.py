@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from core.errors import ApiError, QuotaExceededError, RateLimitedError, UnavailableError
-from router.admission.buckets import Bucket, duration
+from router.admission.buckets import Bucket
 from router.admission.budgets import Budget
 from router.admission.grants import rate_headers
+from router.admission.headers import duration
 from router.admission.scopes import Scope
 
 NEVER_RETRY: Final = (b"x-should-retry", b"false")

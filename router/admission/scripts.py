@@ -97,18 +97,32 @@ end
 return answer
 """
 
-# KEYS: the sums. ARGV: for each sum who spends, what all are known to have spent, how much of that is its own,
-# what it has spent by now, and when the sum is no longer needed. Returns the sums. What is told twice counts once.
+# KEYS: the sums. ARGV: for each sum who spends, what all are known to have spent, how much of that is its own, what it
+# has spent by now, and when the sum is no longer needed. Returns the sums.
+#
+# A sum is a hash: `sum`, and what each spender has spent. What is told twice counts once. Where Redis has lost some of
+# it, the sum is the largest that follows from what is left, from what the spender knows, or from the spenders' own.
 SPEND: Final = """
 local answer = {}
 for i = 1, #KEYS do
   local a = 1 + (i - 1) * 5
-  local known, booked, spent = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
-  local stored = redis.call('HMGET', KEYS[i], 'sum', ARGV[a])
-  local sum = math.max(tonumber(stored[1] or '0'), known)
-  sum = sum + math.max(spent - math.max(tonumber(stored[2] or '0'), booked), 0)
+  local spender, known = ARGV[a], tonumber(ARGV[a + 1])
+  local booked, spent = tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  local sum, told, others = 0, 0, 0
+  local stored = redis.call('HGETALL', KEYS[i])
+  for f = 1, #stored, 2 do
+    local dollars = tonumber(stored[f + 1])
+    if stored[f] == 'sum' then
+      sum = dollars
+    elseif stored[f] == spender then
+      told = dollars
+    else
+      others = others + dollars
+    end
+  end
+  sum = math.max(sum + math.max(spent - math.max(told, booked), 0), known + spent - booked, others + spent)
   redis.call('HSET', KEYS[i], 'sum', string.format('%.17g', sum))
-  if spent > 0 then redis.call('HSET', KEYS[i], ARGV[a], string.format('%.17g', spent)) end
+  if spent > 0 then redis.call('HSET', KEYS[i], spender, string.format('%.17g', spent)) end
   redis.call('EXPIREAT', KEYS[i], ARGV[a + 4])
   answer[i] = string.format('%.17g', sum)
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Coroutine
 from math import inf
@@ -161,7 +162,8 @@ class Http1Pool:
                 return await waiter
         except BaseException as error:
             if waiter.cancelled():
-                self._waiters.remove(waiter)
+                with contextlib.suppress(ValueError):  # passed over already by whoever had something to give
+                    self._waiters.remove(waiter)
             else:  # served in the same moment
                 self._pass_on(waiter.result())
             if not isinstance(error, TimeoutError):

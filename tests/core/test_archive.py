@@ -11,9 +11,20 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.archive import Archive, Row, fits
-from core.archive.columns import arrow_schema, to_comparison, to_exchange, to_feedback
+from core.archive.columns import (
+    arrow_schema,
+    by_day,
+    repeated_columns,
+    to_comparison,
+    to_exchange,
+    to_feedback,
+    to_table,
+    utc,
+)
 from core.ids import mint
 from core.ledger import Ledger, Move
 from core.records import Answerer, Comparison, Exchange, Feedback, Kind, Outcome, Reason, StudentAnswer, Usage
@@ -254,3 +265,32 @@ def test_a_task_is_never_a_path(tmp_path, ledger, stream):
     with pytest.raises(ValueError, match="is no stream"):
         archive.write(stream, [Row("log_a", 1, exchange())], 10)
     assert not [path for path in Path(tmp_path).rglob("*.parquet") if os.fspath(path)]
+
+
+CALENDAR = st.floats(utc(0).replace(year=2).timestamp(), utc(0).replace(year=9990).timestamp())
+DAYS = st.floats(NOON - 3 * 86_400, NOON + 3 * 86_400)
+
+
+@given(st.lists(CALENDAR | DAYS, min_size=1, max_size=20))
+def test_times_and_days_are_those_of_the_calendar(times):
+    rows = [Row("log_a", number, exchange(at=at)) for number, at in enumerate(times)]
+    assert to_table(rows, Kind.EXCHANGE).column("at").to_pylist() == [utc(at) for at in times]
+    days: dict[str, list[Row]] = {}
+    for row in rows:
+        days.setdefault(utc(row.record.at).date().isoformat(), []).append(row)
+    assert {day: list(part) for day, part in by_day(rows).items()} == days
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf"), float("-inf"), 1e18, -1e12])
+def test_a_time_beyond_the_calendar_is_refused(at):
+    row = Row("log_a", 1, exchange(at=at))
+    assert not fits(row)
+    with pytest.raises((ValueError, OverflowError)):
+        by_day([Row("log_a", 0, exchange()), row])
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_columns_with_few_values_are_columns(kind):
+    assert set(repeated_columns(kind)) <= set(arrow_schema(kind).names)
+    assert "log_source" in repeated_columns(kind)
+    assert "text" not in repeated_columns(kind)

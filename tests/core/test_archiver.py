@@ -12,7 +12,8 @@ import redis
 from structlog.testing import capture_logs
 
 from core.archive import Archive
-from core.archiver import Archiver
+from core.archiver import Archiver, Lag
+from core.archiver.metrics import ArchiverMetrics
 from core.ids import mint
 from core.journal import Journal, archived_field
 from core.ledger import Ledger
@@ -230,3 +231,48 @@ async def test_a_disk_that_refuses_is_said_once_and_costs_nothing(tmp_path, jour
     events = [line["event"] for line in logs if line["event"].startswith("archiving")]
     assert events == ["archiving_stopped", "archiving_again"]
     assert archive.count("desk") == archive.exchanges("desk").num_rows == 2
+
+
+async def test_it_says_by_how_much_it_lags(journal, archive, ledger):
+    source = Source(journal)
+    await source.ship(*[encode(exchange()) for _ in range(5)])
+    async with archiving(journal, archive, ledger) as archiver:
+        assert await archiver.drain(10)
+    # Some is archived, some is trimmed, and this archiver has never seen any of it.
+    (entry,) = await journal.read(STREAM)
+    await source.ship(*[encode(exchange()) for _ in range(7)])
+    await source.ship(encode(Feedback("fb_1", "desk", "ex_1", "refund", NOON)), stream=FEEDBACK)
+    await journal.trim(STREAM, f"{int(entry.at * 1000) + 1}-0")
+    async with archiving(journal, archive, ledger, flush_seconds=3) as archiver:
+        metrics = ArchiverMetrics(archiver)
+        assert archiver.lags() == {}
+        await until(lambda: archiver.lags().get(STREAM, Lag(0, 0)).records == 7)
+        await asyncio.sleep(0.3)
+        lag = archiver.lags()[STREAM]
+        assert (lag.records, archiver.lags()[FEEDBACK].records) == (7, 1)
+        assert 0.3 <= lag.seconds < 10
+        text = metrics.render().decode()
+        assert 'tutelage_archiver_lag_records{kind="exchanges",task="desk"} 7.0' in text
+        assert "tutelage_archiver_up 1.0" in text
+        assert await archiver.drain(10)
+        assert archiver.lags() == {STREAM: Lag(0, 0.0), FEEDBACK: Lag(0, 0.0)}
+        assert "tutelage_archiver_archived_total 8.0" in metrics.render().decode()
+
+
+async def test_a_held_stream_lags_and_says_so(journal, archive, ledger):
+    await Source(journal).ship(encode(msgspec.structs.replace(exchange(), schema=SCHEMA + 1)))
+    async with archiving(journal, archive, ledger) as archiver:
+        await until(lambda: archiver.lags().get(STREAM, Lag(0, 0)).records == 1)
+        await asyncio.sleep(0.2)
+        assert archiver.lags()[STREAM].seconds > 0.1
+
+
+async def test_another_archiver_is_no_lag(journal, archive, ledger):
+    source = Source(journal)
+    async with archiving(journal, archive, ledger) as one, archiving(journal, archive, ledger, flush_seconds=60) as two:
+        for _ in range(5):
+            await source.ship(encode(exchange()))
+            assert await one.drain(10)
+        assert await two.drain(10)
+        await until(lambda: all(each.lags()[STREAM] == Lag(0, 0.0) for each in (one, two)))
+    assert archive.count("desk") == 5

@@ -89,6 +89,28 @@ async def test_trimming_keeps_what_is_not_older(journal):
     assert await journal.memory(STREAM) < before
 
 
+async def test_entries_and_streams_say_how_many_records_were_added(journal):
+    await journal.ship("log_a", None, 30, {STREAM: [(10, b"one"), (30, b"two")], OTHER: [(20, b"three")]})
+    await journal.ship("log_b", None, 10, {STREAM: [(10, b"four")]})
+    assert [entry.total for entry in await journal.read(STREAM)] == [2, 3]
+    assert await journal.totals([STREAM, OTHER, "tutelage:desk:comparisons"]) == [3, 1, 0]
+    await journal.trim(STREAM, "9999999999999-0")
+    assert await journal.totals([STREAM]) == [3]
+
+
+async def test_an_entry_of_a_tutelage_that_did_not_count_is_read(journal):
+    await journal._redis.xadd(STREAM, {"s": "log_a", "o": 10, "n": 1, "b": b"\x90"}, id="1700000000123-0")
+    (entry,) = await journal.read(STREAM)
+    assert (entry.total, entry.at) == (0, 1_700_000_000.123)
+
+
+async def test_sizes_are_those_of_all_streams(journal):
+    assert await journal.sizes() == {}
+    await journal.ship("log_a", None, 30, {STREAM: [(10, b"x" * 100_000)], OTHER: [(20, b"three")]})
+    sizes = await journal.sizes()
+    assert sizes[OTHER] < 100_000 < sizes[STREAM]
+
+
 async def test_what_is_archived_is_published(journal):
     one, two = archived_field(STREAM, "log_a"), archived_field(OTHER, "log_a")
     await journal.publish_archived({one: 10, two: 20})

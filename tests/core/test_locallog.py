@@ -175,6 +175,43 @@ def test_a_full_log_drops_and_counts_and_takes_records_again_once_there_is_room(
     log.close()
 
 
+def test_a_disk_near_its_end_is_left_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.locallog.writer._FULL_LOOKS_SECONDS", 0.0)
+    free = [11_000]
+    log = LogWriter(tmp_path, mint("log"), 1000, BIG, min_free_bytes=9_800, disk_free=lambda folder: free[0])
+    assert [log.append(b"x" * 92) for _ in range(3)] == [True, True, True], "looked at once, when it began"
+    free[0] = 9_700
+    taken = [log.append(b"x" * 92) for _ in range(10)]
+    assert taken == [True] * 7 + [False] * 3, "and with every segment"
+    free[0] = 20_000
+    assert log.append(b"room again")
+    assert (log.records, log.dropped) == (11, 3)
+    log.close()
+
+
+def test_a_disk_that_does_not_say_how_full_it_is_is_written_to(tmp_path):
+    def refuse(folder):
+        raise OSError(errno.EIO, "no")
+
+    log = LogWriter(tmp_path, mint("log"), 1000, BIG, min_free_bytes=1, disk_free=refuse)
+    assert log.append(b"record")
+    log.close()
+
+
+def test_free_bytes_are_those_of_the_folders_disk(tmp_path):
+    disk = os.statvfs(tmp_path)
+    assert 0 < locallog.free_bytes(tmp_path) <= disk.f_blocks * disk.f_frsize
+
+
+def test_a_record_that_no_reader_would_take_is_dropped(tmp_path):
+    log = writer_in(tmp_path)
+    assert not log.append(bytes(64 * 1024 * 1024 + 1))
+    assert log.append(b"record")
+    assert (log.records, log.dropped) == (1, 1)
+    assert payloads(tmp_path, log.source) == [b"record"]
+    log.close()
+
+
 _FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

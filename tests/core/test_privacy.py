@@ -77,6 +77,12 @@ def test_a_hash_depends_on_the_key_and_on_what_it_is_of():
     assert hashed.request(b"jo").hash == hashed.text("jo").hash
 
 
+def test_without_a_key_nothing_is_hashed():
+    assert privacy(b"", store="none").user("jo") == ""
+    with pytest.raises(ValueError, match="key"):
+        privacy(b"", store="hashed")
+
+
 def test_only_those_that_may_hash_need_a_key():
     assert not needs_key(PrivacySettings())
     assert needs_key(PrivacySettings(store="hashed"))

@@ -96,3 +96,20 @@ def test_a_field_of_the_clients_with_a_name_of_ours_goes_through(gateway):
     answer = ask(gateway, "/v1/responses", "hello there", stream=True, metadata={"tutelage": "mine"})
     last = answer.text.rstrip().split("\n\n")[-1]
     assert json.loads(last.partition("data: ")[2])["response"]["metadata"] == {"tutelage": "mine"}
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_teacher_that_speaks_chat_alone_is_asked_by_chat(tmp_path, student_url, path, stream):
+    with ExitStack() as stack:
+        running = run_gateway(stack, tmp_path, student_url, teacher={"dialects": ["chat"]})
+        answer = ask(running, path, "hello there", stream=stream)
+        (record,) = running.records()
+        refused = ask(running, "/v1/responses", "hello there", tools=[{"type": "function", "name": "f"}])
+        embeddings = httpx.post(f"{running.url}/v1/embeddings", json={"model": "desk", "input": "a"})
+    assert '"refund_status"' in answer.text
+    assert running.teacher.paths == ["/v1/chat/completions"]
+    assert running.teacher.requests[0]["messages"] == [{"role": "user", "content": "hello there"}]
+    assert (record.output, record.usage, record.streamed) == ("refund_status", Usage(7, 2), stream)
+    assert refused.status_code == embeddings.status_code == 400
+    assert "does not serve /v1/responses" in refused.json()["error"]["message"]

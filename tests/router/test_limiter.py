@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from core.errors import QuotaExceededError, RateLimitedError, UnavailableError
 from core.ledger import ApiKey, Ledger
 from core.limits import Limits
-from router.admission.buckets import duration
 from router.admission.grants import UNLIMITED
+from router.admission.headers import duration
 from router.admission.limiter import Limiter
 
 NOWHERE = "redis://127.0.0.1:1/0"

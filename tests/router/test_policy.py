@@ -3,10 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.records import Reason, StudentAnswer
-from router.policy import Action, Facts, Student, after_failure, decide, judge
+from router.policy import Action, Facts, Failure, after_failure, decide, judge
 
 ANSWER = StudentAnswer(version="3", label="refund_status", confidence=0.9, label_set="x")
-GOOD = Facts(readable=True, champion="3", student=Student.UP)
+GOOD = Facts(readable=True, champion="3", student_up=True)
 TRUSTED = {"3": frozenset({"refund_status"})}
 
 
@@ -22,7 +22,7 @@ facts = st.builds(
     Facts,
     readable=st.booleans(),
     champion=st.sampled_from([None, "3"]),
-    student=st.sampled_from(Student),
+    student_up=st.booleans(),
     answerable=st.booleans(),
     forced=st.booleans(),
     canary=st.booleans(),
@@ -38,9 +38,8 @@ facts = st.builds(
         ({"answerable": False}, Action.ASK_TEACHER, Reason.PASSTHROUGH),
         ({"readable": False}, Action.ASK_TEACHER, Reason.TEMPLATE_MISMATCH),
         ({"champion": None}, Action.ASK_TEACHER, Reason.NO_STUDENT),
-        ({"student": Student.DOWN}, Action.ASK_TEACHER, Reason.STUDENT_UNAVAILABLE),
-        ({"student": Student.BREAKER_OPEN}, Action.ASK_TEACHER, Reason.BREAKER_OPEN),
-        ({"student": Student.DOWN, "champion": None}, Action.ASK_TEACHER, Reason.STUDENT_UNAVAILABLE),
+        ({"student_up": False}, Action.ASK_TEACHER, Reason.STUDENT_UNAVAILABLE),
+        ({"student_up": False, "champion": None}, Action.ASK_TEACHER, Reason.STUDENT_UNAVAILABLE),
     ],
 )
 def test_each_reason_to_ask_has_its_case(changes, action, reason):
@@ -62,15 +61,16 @@ def test_each_verdict_on_an_answer_has_its_case(trusted, min_confidence, canary,
 
 
 def test_a_student_that_gave_no_answer_was_late_or_failed():
-    assert after_failure(late=True).reason is Reason.OVER_DEADLINE
-    assert after_failure(late=False).reason is Reason.RETRY_FALLBACK
+    assert after_failure(Failure.LATE).reason is Reason.OVER_DEADLINE
+    assert after_failure(Failure.BROKEN).reason is Reason.RETRY_FALLBACK
+    assert after_failure(Failure.BREAKER_OPEN).reason is Reason.BREAKER_OPEN
 
 
 def test_a_spent_budget_leaves_what_the_policy_says():
     refused = (Action.REFUSE, Reason.FALLBACK_SPENT)
     assert judge(ANSWER, {}, 0.5, fallback=Spent("student")) == (Action.ANSWER_BY_STUDENT, Reason.FALLBACK_SPENT)
     assert judge(ANSWER, {}, 0.5, fallback=Spent("refuse")) == refused
-    assert after_failure(late=True, fallback=Spent("student")) == refused, "there is no answer that could go out"
+    assert after_failure(Failure.LATE, Spent("student")) == refused, "there is no answer that could go out"
     assert judge(ANSWER, TRUSTED, 0.5, fallback=Spent("refuse")).action is Action.ANSWER_BY_STUDENT
 
 
@@ -81,7 +81,7 @@ def test_the_student_is_asked_only_for_what_it_may_answer(given_facts):
         assert given_facts.champion is not None
         assert given_facts.readable
         assert given_facts.answerable
-        assert given_facts.student is Student.UP
+        assert given_facts.student_up
         assert not given_facts.forced
 
 
