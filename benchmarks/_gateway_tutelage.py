@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import psutil
 import yaml
 
@@ -24,10 +25,11 @@ from benchmarks._gateway_claims import OURS
 from benchmarks._gateway_peers import GATEWAY_CORE, LOAD_CORE, Site, Target, free_port
 from benchmarks._gateway_process import ROOT, StartError, move, pinned, wait_until_answers
 from benchmarks._gateway_stock import LABELS, TASK
+from benchmarks._gateway_wrk import CHAT
 from benchmarks._house import read_metrics
 from core.journal import Journal, stream_name
 from core.ledger import Ledger, Trust
-from core.records import Kind
+from core.records import Kind, Reason
 from core.redis_server import RedisServer, start_redis
 from core.settings import Settings, load_settings
 
@@ -57,6 +59,7 @@ def tutelage(site: Site) -> Iterator[Target]:
             wait_until_answers(f"http://127.0.0.1:{port}/readyz", parent, log)
             worker = _worker_of(parent)
             move(worker, GATEWAY_CORE)
+            _check_all_is_on(f"http://127.0.0.1:{port}{CHAT}", key)
             yield Target(
                 OURS,
                 version("tutelage").partition("+")[0],
@@ -143,6 +146,19 @@ def _create_key(config: Path) -> str:
     if done.returncode:
         raise StartError(f"no API key could be created: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def _check_all_is_on(url: str, key: str) -> None:
+    """Raise StartError unless a key is asked for, limits are kept, and the student answers because it is trusted."""
+    body = {"model": TASK, "messages": [{"role": "user", "content": "Where is my order?"}]}
+    refused = httpx.post(url, json=body)
+    answered = httpx.post(url, json=body, headers={"authorization": f"Bearer {key}"})
+    if refused.status_code != 401:
+        raise StartError(f"a request without a key is not refused: {refused.status_code} {refused.text[:200]}")
+    if answered.headers.get("x-tutelage-reason") != Reason.CHAMPION:
+        raise StartError(f"it is not the student that answers: {answered.status_code} {answered.headers}")
+    if "x-ratelimit-limit-requests" not in answered.headers:
+        raise StartError("no limits are kept")
 
 
 def _worker_of(parent: psutil.Process) -> psutil.Process:

@@ -26,6 +26,7 @@ from router.recorder import Recorder
 from router.sampling import Sampler
 from router.snapshot import Snapshot
 from router.tasks import Passthrough, Targets, Task
+from router.tracing import start_tracing
 from router.upstream import FallbackBudget, passthrough_upstream, student_upstream, teacher_upstream
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class Gateway:
             self._student,
             settings.state / "gateway" / "trust.json",
         )
+        self._tracing = start_tracing(settings.tracing)
         recorder = Recorder(self._log, self.metrics)
         dialects = all_dialects()
         self._inference = Inference(
@@ -68,6 +70,7 @@ class Gateway:
             self._student,
             recorder,
             self.metrics,
+            self._tracing,
         )
         self._hot_paths = frozenset(dialects)
         self._api = build_api(
@@ -106,6 +109,8 @@ class Gateway:
         await self._limiter.close()
         await self.targets.close()
         await self._student.close()
+        if self._tracing is not None:
+            await self._tracing.close()
         self._log.close()
         self._ledger.close()
 
@@ -158,7 +163,7 @@ def build_targets(settings: Settings) -> Targets:
             teacher_upstream(task.teacher),
             Privacy(task.privacy, privacy_key),
             Sampler(name, task, sampling_key, workers=settings.gateway.workers) if task.samples else None,
-            FallbackBudget(name, task.fallback) if task.fallback.limited else None,
+            FallbackBudget(name, task.fallback, workers=settings.gateway.workers) if task.fallback.limited else None,
         )
 
     passthrough = settings.passthrough

@@ -46,11 +46,15 @@ async def ask_student(
     gateway decide whether the student may answer.
     """
     asked = time.perf_counter()
-    headers = ((b"x-tutelage-exchange", call.id.encode()), _BUFFER, *call.trace)
+    span = call.begin_span(model, student)
+    trace = call.trace if span is None else span.headers
+    headers = ((b"x-tutelage-exchange", call.id.encode()), _BUFFER, *trace)
+    status: int | None = None
     try:
         deadline = asyncio.get_running_loop().time() + seconds
         response = await student.request(_PATH, dialect.student_body(body, request, model), headers, deadline)
-        if response.status != 200:
+        status = response.status
+        if status != 200:
             return Failure.BROKEN
         completion = wire.decode_completion(response.body)
         if completion.tutelage is None or completion.content is None:
@@ -64,6 +68,8 @@ async def ask_student(
         return Failure.BROKEN
     finally:
         call.upstream_seconds += time.perf_counter() - asked
+        if span is not None:
+            span.end(status, model=model)
 
 
 async def answer_by_student(

@@ -11,12 +11,13 @@ from core.privacy import Stored
 from core.records import Answerer, Exchange, Reason, StudentAnswer, Usage
 from router.sampling import NOT_SAMPLED, Sample
 from router.tracing import TRACEPARENT, TRACESTATE, passed_on
-from router.upstream import HeaderPairs
+from router.upstream import HeaderPairs, Upstream
 
 if TYPE_CHECKING:
     from core.ledger.keys import ApiKey
     from router.admission import Grant
     from router.dialects import Request
+    from router.spans import RequestSpan, UpstreamSpan
     from router.tasks import Target
 
 Headers = list[tuple[bytes, bytes]]
@@ -33,13 +34,17 @@ class Call:
         "at",
         "authorization",
         "content_length",
+        "first_byte_seconds",
         "force_teacher",
         "grant",
         "id",
         "key",
         "reason",
+        "record",
+        "request_id",
         "request_id",
         "sample",
+        "span",
         "started",
         "stored",
         "template",
@@ -67,6 +72,9 @@ class Call:
         self.force_teacher = get(b"x-tutelage-answer-by", b"").strip().lower() == b"teacher"
         self.wants_vendor = get(b"x-tutelage-distribution", b"").strip() not in (b"", b"0", b"false")
         self.upstream_seconds = 0.0
+        self.first_byte_seconds: float | None = None
+        self.span: RequestSpan | None = None
+        self.record: Exchange | None = None
         self.key: ApiKey | None = None
         self.grant: Grant | None = None
         self.answer: StudentAnswer | None = None
@@ -132,7 +140,7 @@ class Call:
             self.grant.settle(usage.prompt_tokens + usage.completion_tokens, cost_usd)
         seen = self.stored if self.text is not None else privacy.request(body)
         said = privacy.output(output)
-        return Exchange(
+        self.record = Exchange(
             id=self.id,
             task=target.name,
             at=self.at,
@@ -164,4 +172,31 @@ class Call:
             text_hash=seen.hash,
             output_hash=said.hash,
             redacted=seen.redacted or said.redacted,
+        )
+        return self.record
+
+    def begin_span(self, model: str, upstream: Upstream, *, stream: bool = False) -> UpstreamSpan | None:
+        """Begin the span of a call to an upstream, where this request is traced."""
+        if self.span is None:
+            return None
+        return self.span.upstream(model, *upstream.address, stream=stream)
+
+    def end_span(self, status: int, error: str | None) -> None:
+        """End the request's span with what came of it."""
+        if self.span is None:
+            return
+        record = self.record
+        if record is None:
+            self.span.end(status, exchange=self.id, error=error)
+            return
+        self.span.end(
+            record.status,
+            exchange=self.id,
+            task=record.task,
+            answered_by=record.answered_by,
+            reason=record.reason,
+            model=record.version or record.model,
+            usage=record.usage,
+            error=error or (None if record.complete else "incomplete"),
+            first_chunk_seconds=self.first_byte_seconds,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -26,6 +26,9 @@ from router.snapshot import Snapshot
 from router.tasks import Target, Targets, Task
 from router.upstream import Upstream
 
+if TYPE_CHECKING:
+    from router.spans import Tracing
+
 _log = structlog.get_logger(__name__)
 
 _RETRY_SPENT_SECONDS: Final = 60.0
@@ -45,8 +48,9 @@ class Inference:
         student: Upstream,
         recorder: Recorder,
         metrics: Metrics,
+        tracing: Tracing | None,
     ) -> None:
-        """`dialects` by path."""
+        """`dialects` by path; `tracing` where spans are made."""
         self._max_in_flight = settings.max_in_flight
         self._max_body_bytes = settings.max_body_bytes
         self._deadline_seconds = settings.deadline_seconds
@@ -59,6 +63,7 @@ class Inference:
         self._student = student
         self._recorder = recorder
         self._metrics = metrics
+        self._tracing = tracing
         self.in_flight = 0
         """Requests under way."""
 
@@ -66,21 +71,27 @@ class Inference:
         """Answer one request; whatever goes wrong before the first byte becomes an error in OpenAI's shape."""
         call = Call(scope["headers"])
         self.in_flight += 1
+        status, code = 200, None
         try:
             await self._handle(call, self._dialects[scope["path"]], receive, send)
         except ApiError as error:
-            self._metrics.error(error.status, error.code)
+            status, code = error.status, error.code
+            self._metrics.error(status, code)
             await send_error(send, error, call.headers())
         except ClientGoneError:
-            self._metrics.error(499, "client_gone")
+            status, code = 499, "client_gone"
+            self._metrics.error(status, code)
         except Exception:  # noqa: BLE001  # the last resort: a defect of ours must not become a traceback for a client
             _log.exception("defect", exchange=call.id)
             defect = InternalError(f"something went wrong in the gateway; its log knows more of exchange {call.id}")
-            self._metrics.error(defect.status, defect.code)
+            status, code = defect.status, defect.code
+            self._metrics.error(status, code)
             await send_error(send, defect, call.headers())
         finally:
             self.in_flight -= 1
             call.release()
+            if call.span is not None:
+                call.end_span(status, code)
 
     async def _handle(self, call: Call, dialect: Dialect, receive: Receive, send: Send) -> None:
         """Admit the request, then have it answered."""
@@ -93,6 +104,10 @@ class Inference:
         request = dialect.decode(body)
         target = self._targets.resolve(request.model)
         check_task(key, target.name)
+        if self._tracing is not None:
+            call.span = self._tracing.request(
+                dialect.operation, target.name, at=call.at, trace=call.trace, stream=request.stream
+            )
         call.grant = self._limiter.admit(key, target.name, request.prompt_tokens + (request.max_output_tokens or 0))
         if isinstance(target, Task):
             await self._answer(call, target, dialect, request, body, receive, send)

@@ -31,6 +31,7 @@ from core.errors import SettingsError
 from core.records import Usage
 from core.settings import TracingSettings
 from router.tracing import Headers
+from router.upstream import HeaderPairs
 
 _PROVIDER: Final = "openai"
 """`gen_ai.provider.name` names the flavour of the telemetry: everybody here speaks OpenAI's protocol."""
@@ -68,20 +69,15 @@ class Tracing:
         model: str,
         *,
         at: float,
-        traceparent: bytes | None = None,
-        tracestate: bytes | None = None,
+        trace: HeaderPairs = (),
         stream: bool = False,
     ) -> RequestSpan:
         """Begin a request's span.
 
         `operation` is `chat`, `text_completion` or `embeddings`; `model` a name that this gateway knows, so that names
-        of spans stay few; `at` seconds since the epoch (UTC).
+        of spans stay few; `at` seconds since the epoch (UTC); `trace` the client's trace context, as headers.
         """
-        carrier = {}
-        if traceparent is not None:
-            carrier["traceparent"] = traceparent.decode("latin-1")
-            if tracestate:
-                carrier["tracestate"] = tracestate.decode("latin-1")
+        carrier = {name.decode(): value.decode("latin-1") for name, value in trace}
         span = self._tracer.start_span(
             _name(operation, model),
             _propagator.extract(carrier, Context()),

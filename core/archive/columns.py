@@ -166,7 +166,7 @@ def by_day(rows: Sequence[Row]) -> dict[str, Sequence[Row]]:
     names = {int(day): utc(int(day) * 86_400.0).date().isoformat() for day in np.unique(days)}
     if len(names) == 1:
         return dict.fromkeys(names.values(), rows)
-    return {name: [rows[at] for at in np.flatnonzero(days == day)] for day, name in names.items()}
+    return {name: [rows[at] for at in np.flatnonzero(days == day).tolist()] for day, name in names.items()}
 
 
 def utc(at: float) -> datetime:
@@ -215,10 +215,10 @@ def _values(row: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     return values
 
 
-def _columns(rows: Sequence[Row], kind: Kind) -> dict[str, Sequence[Any]]:
+def _columns(rows: Sequence[Row], kind: Kind) -> dict[str, Any]:
     """The values of each column. One column after the other: row by row would take several times as long."""
     records = [row.record for row in rows]
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Any] = {
         "log_source": [row.source for row in rows],
         "log_offset": [row.offset for row in rows],
     }

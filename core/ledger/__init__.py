@@ -1,16 +1,18 @@
 """The ledger: what must stay true across restarts and is too small, or too important, for the archive.
 
-Trust, API keys, the audit trail, and the index of the archive: in SQLite by default, in PostgreSQL in production.
+Trust, runs, API keys, the audit trail, and the index of the archive: in SQLite by default, in PostgreSQL in production.
 """
 
 from core.ledger.alarms import Alarm, Alarms, AlarmState, Severity
 from core.ledger.archive_index import ArchiveFile, ArchiveIndex, Move
+from core.ledger.canaries import Canaries, Canary
 from core.ledger.forgotten import DataDeletion, Forgotten, Tombstones
 from core.ledger.keys import ApiKey, Keys
 from core.ledger.runs import Run, Runs, RunState
 from core.ledger.snapshots import Snapshot, Snapshots
 from core.ledger.spend import Spend, Spends
 from core.ledger.store import AuditEntry, Ledger, Trust
+from core.ledger.thresholds import Threshold, Thresholds
 
 __all__ = [
     "Alarm",
@@ -20,6 +22,8 @@ __all__ = [
     "ArchiveFile",
     "ArchiveIndex",
     "AuditEntry",
+    "Canaries",
+    "Canary",
     "DataDeletion",
     "Forgotten",
     "Keys",
@@ -33,6 +37,8 @@ __all__ = [
     "Snapshots",
     "Spend",
     "Spends",
+    "Threshold",
+    "Thresholds",
     "Tombstones",
     "Trust",
 ]

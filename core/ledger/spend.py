@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Engine, bindparam, case, delete, select, tuple_
+from sqlalchemy import BindParameter, Double, Engine, bindparam, case, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.ledger.tables import spend
@@ -73,8 +73,8 @@ class Spends:
 
     def _upsert(self) -> Any:
         dialect: Any = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        known: BindParameter[float] = bindparam("known")
-        more: BindParameter[float] = bindparam("more")
+        known: BindParameter[float] = bindparam("known", type_=Double())
+        more: BindParameter[float] = bindparam("more", type_=Double())
         raised = case((spend.c.dollars > known, spend.c.dollars), else_=known) + more
         names: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in ("scope", "period", "ends")}
         statement = dialect.insert(spend).values(dollars=bindparam("total"), **names)

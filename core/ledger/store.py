@@ -20,12 +20,14 @@ from core.errors import SettingsError, StartupError, StateError
 from core.ledger.alarms import Alarms
 from core.ledger.archive_index import ArchiveIndex
 from core.ledger.audit import write_audit
+from core.ledger.canaries import Canaries
 from core.ledger.forgotten import REVISION, Forgotten
 from core.ledger.keys import Keys
 from core.ledger.runs import Runs
 from core.ledger.snapshots import Snapshots
 from core.ledger.spend import Spends
 from core.ledger.tables import SCHEMA, audit, meta, metadata, trust
+from core.ledger.thresholds import Thresholds
 
 _BUSY_SECONDS = 10.0
 
@@ -76,6 +78,10 @@ class Ledger:
         """The states of those that read the journal."""
         self.runs = Runs(self._engine)
         """The retrainings."""
+        self.thresholds = Thresholds(self._engine)
+        """From which confidence on versions may answer."""
+        self.canaries = Canaries(self._engine)
+        """Which challengers answer a share of live requests."""
         self.keys = Keys(self._engine)
         """The API keys."""
         self.spend = Spends(self._engine)

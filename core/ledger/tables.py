@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 metadata: Final = MetaData()
 
@@ -67,6 +67,26 @@ trust: Final = Table(
     Column("agreement", Double, nullable=False),
     Column("examples", Integer, nullable=False),
     Column("evidence", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+thresholds: Final = Table(
+    "thresholds",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("version", String(64), primary_key=True),
+    Column("confidence", Double),  # null: none has been shown to reach the target
+    Column("target", Double, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+canaries: Final = Table(
+    "canaries",
+    metadata,
+    Column("task", String(64), primary_key=True),  # one at a time
+    Column("version", String(64), nullable=False),
+    Column("share", Double, nullable=False),
     Column("at", Double, nullable=False),
 )
 

@@ -101,6 +101,8 @@ class Dialect(ABC):
     """Where clients ask."""
     upstream_path: ClassVar[str]
     """Where an upstream is asked, relative to its base URL."""
+    operation: ClassVar[str] = "chat"
+    """What OpenTelemetry's conventions for generative AI call it."""
     says_labels: ClassVar[bool] = True
     """Whether a label is an answer here. Without it no student is ever asked."""
 

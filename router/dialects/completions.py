@@ -93,6 +93,7 @@ class CompletionsDialect(Dialect):
     name = "completions"
     path = "/v1/completions"
     upstream_path = "completions"
+    operation = "text_completion"
 
     def decode(self, body: bytes) -> Request:
         """Read a request. Raises InvalidRequestError that names the field at fault."""

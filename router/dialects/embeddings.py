@@ -38,6 +38,7 @@ class EmbeddingsDialect(Dialect):
     name = "embeddings"
     path = "/v1/embeddings"
     upstream_path = "embeddings"
+    operation = "embeddings"
     says_labels = False
 
     def decode(self, body: bytes) -> Request:

@@ -39,9 +39,7 @@ class ParentMetrics:
         self._gauge(
             "journal_lag_seconds", "At most how old the oldest record is of these.", lambda: shipper.lag_seconds
         )
-        self._gauge(
-            "journal_held", "1 while a full stream waits for the archive.", lambda: shipper.held
-        )
+        self._gauge("journal_held", "1 while a full stream waits for the archive.", lambda: shipper.held)
         self._counter(
             "log_segments_sacrificed",
             "Segments deleted for want of space that were in the journal, and not archived yet.",

@@ -1,6 +1,6 @@
 """What the teacher may answer in the student's stead: a share of the traffic, and dollars a day.
 
-One for each task in each worker. The share is the same however many workers there are; the dollars are this worker's.
+One for each task in each worker. The share is the same however many workers there are; of the dollars each has a part.
 """
 
 from __future__ import annotations
@@ -42,15 +42,20 @@ class FallbackBudget:
     teacher: `allows(reason)`.
     """
 
-    def __init__(self, task: str, settings: FallbackSettings, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives seconds since the epoch, since a budget's day is a date."""
+    def __init__(
+        self, task: str, settings: FallbackSettings, clock: Callable[[], float] = time.time, *, workers: int = 1
+    ) -> None:
+        """`clock` gives seconds since the epoch, since a budget's day is a date.
+
+        Each of `workers` takes an even part of the dollars.
+        """
         self._task = task
         self._clock = clock
         self._share = settings.max_share
         self._least = settings.min_requests
         self.when_spent = settings.when_spent
         """What happens where it is spent and the student has answered."""
-        self._dollars = settings.dollars_per_day
+        self._dollars = None if settings.dollars_per_day is None else settings.dollars_per_day / workers
         now = clock()
         self._window = RatioWindow(settings.window_minutes * 60, now)
         self._midnight = _next_midnight(now)

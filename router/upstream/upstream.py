@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from core.errors import ApiError, SettingsError, UpstreamError
 from core.settings import BreakerSettings, RetrySettings, Timeouts
@@ -61,6 +62,8 @@ class Upstream:
         for the account. Raises SettingsError where a URL is not an http:// or https:// address.
         """
         self.name = name
+        self.address: Final = _address_of(urls[0])
+        """Host and port of its first replica, for traces."""
         self._api_key_env = api_key_env
         self._probe_path = probe_path
         self._refuse_alone = replicas_refuse_alone
@@ -212,6 +215,11 @@ class Upstream:
         if response.status < 500:
             replica.seen_alive(self._clock())
         return response
+
+
+def _address_of(url: str) -> tuple[str, int | None]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port
 
 
 def _authorization(name: str, variable: str) -> tuple[bytes, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -58,8 +59,8 @@ async def journal(redis_url):
     await journal.close()
 
 
-def exchange(**values) -> Exchange:
-    given = {"text": "my secret", "user": "jo", "at": NOON} | values
+def exchange(**values: Any) -> Exchange:
+    given: dict[str, Any] = {"text": "my secret", "user": "jo", "at": NOON} | values
     at = given.pop("at")
     return Exchange(mint(), "desk", at, Answerer.STUDENT, Reason.CHAMPION, 200, **given)
 

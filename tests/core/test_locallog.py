@@ -23,8 +23,8 @@ from core.locallog import LogWriter, read_frames
 BIG = 1 << 30
 
 
-def writer_in(folder: Path, segment_bytes: int = 1 << 20, max_bytes: int = BIG, **options: bool) -> LogWriter:
-    return LogWriter(folder, mint("log"), segment_bytes, max_bytes, **options)
+def writer_in(folder: Path, segment_bytes: int = 1 << 20, max_bytes: int = BIG, fsync: bool = False) -> LogWriter:
+    return LogWriter(folder, mint("log"), segment_bytes, max_bytes, fsync)
 
 
 def payloads(folder: Path, source: str, max_bytes: int = 1 << 20) -> list[bytes]:

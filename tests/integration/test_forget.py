@@ -105,8 +105,9 @@ class House:
         folders = (self.settings.log_folder, self.settings.shadow_log_folder)
         shippers = [Shipper(folder, journal, poll_seconds=0.01) for folder in folders]
         archiver = Archiver(journal, self.archive, self.ledger, flush_seconds=0.05)
-        working = [asyncio.create_task(one.run()) for one in (*shippers, archiver)]
-        for one in (*shippers, archiver):
+        workers: list[Shipper | Archiver] = [*shippers, archiver]
+        working = [asyncio.create_task(one.run()) for one in workers]
+        for one in workers:
             assert await one.drain(20)
         for task in working:
             task.cancel()

@@ -74,7 +74,7 @@ def test_examples_go_and_numbers_stay(ledger):
 
 
 def test_what_comes_later_is_counted_without_its_text(ledger):
-    state, seen = watched(1)
+    _, seen = watched(1)
     ledger.forgotten.add(exchanges=[seen[0].exchange])
     forgetting = Forgetting("desk", ledger, None)
     forgetting.is_due(NOON)

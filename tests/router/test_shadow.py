@@ -416,6 +416,21 @@ async def test_what_the_settings_forbid_now_is_not_asked(make_house):
     assert not house.teacher.requests
 
 
+async def test_nothing_is_compared_on_what_was_redacted(make_house, tmp_path):
+    with asgi_server(_Students(tmp_path, CUES, CUES)) as url:
+        house = await make_house(student_url=url)
+        async with shadowing(house):
+            house.record(exchange("I am [email]", redacted=True), cascaded(text="ask [email]", redacted=True))
+            found = {one.text: one for one in await house.until_compared(2)}
+    drawn, asked_anyway = found["I am [email]"], found["ask [email]"]
+    assert (drawn.outcome, drawn.teacher_label) == (Outcome.REFUSED, None)
+    assert "redacted" in drawn.error
+    assert asked_anyway.outcome is Outcome.CASCADED
+    assert asked_anyway.redacted
+    assert drawn.challenger is asked_anyway.challenger is None
+    assert not house.teacher.requests
+
+
 async def test_a_teacher_without_room_is_left_alone(make_house):
     house = await make_house(shadow={"attempts": 3})
     house.teacher.behaviour = "error"

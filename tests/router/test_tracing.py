@@ -93,7 +93,9 @@ async def test_a_request_and_its_upstream_call_are_one_trace():
     with collecting() as collector:
         tracing = start_tracing(TracingSettings(otlp_endpoint=collector.url, service_name="gate"))
         at = time.time()
-        request = tracing.request("chat", "desk", at=at, traceparent=TRACEPARENT, tracestate=b"vendor=1", stream=True)
+        request = tracing.request(
+            "chat", "desk", at=at, trace=((b"traceparent", TRACEPARENT), (b"tracestate", b"vendor=1")), stream=True
+        )
         upstream = request.upstream("gpt-4o", "api.example.com", 443, stream=True)
         assert [name for name, _ in upstream.headers] == [b"traceparent", b"tracestate"]
         upstream.end(200, model="gpt-4o-2024", usage=Usage(12, 3))
@@ -177,7 +179,8 @@ async def test_errors_are_told_by_their_code(status, error, kind, failed):
 async def test_an_upstream_that_gave_no_answer():
     with collecting() as collector:
         tracing = start_tracing(TracingSettings(otlp_endpoint=collector.url))
-        request = tracing.request("chat", "desk", at=time.time())
+        trace = ((b"traceparent", TRACEPARENT), (b"tracestate", b"vendor=1"))
+        request = tracing.request("chat", "desk", at=at, trace=trace, stream=True)
         request.upstream("m", "127.0.0.1", None).end(None, error="deadline_exceeded")
         request.end(504, error="deadline_exceeded")
         await tracing.close()
@@ -190,14 +193,14 @@ async def test_an_upstream_that_gave_no_answer():
 async def test_the_client_decides_whether_its_trace_is_sampled():
     with collecting() as collector:
         tracing = start_tracing(TracingSettings(otlp_endpoint=collector.url, sample_share=0.0))
-        unsampled = tracing.request("chat", "a", at=time.time(), traceparent=TRACEPARENT[:-2] + b"00")
+        unsampled = tracing.request("chat", "a", at=time.time(), trace=[(b"traceparent", TRACEPARENT[:-2] + b"00")])
         call = unsampled.upstream("m", "127.0.0.1", 80)
         assert dict(call.headers)[b"traceparent"].startswith(f"00-{TRACE}-".encode())
         assert dict(call.headers)[b"traceparent"].endswith(b"-00")
         call.end(200)
         unsampled.end(200)
         tracing.request("chat", "b", at=time.time()).end(200)
-        tracing.request("chat", "c", at=time.time(), traceparent=TRACEPARENT).end(200)
+        tracing.request("chat", "c", at=time.time(), trace=[(b"traceparent", TRACEPARENT)]).end(200)
         await tracing.close()
     assert [span.name for span in collector.spans] == ["chat c"]
 

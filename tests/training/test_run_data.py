@@ -110,6 +110,15 @@ def test_what_the_teacher_is_asked_about():
     assert choose_unanswered(unanswered, classes=[], known=[], budget=0, salt="a") == []
 
 
+def test_a_redacted_text_teaches_and_judges_nobody():
+    samples = [_sample(s.example.text, s.example.teacher, redacted=i % 2 == 0) for i, s in enumerate(_samples(300))]
+    found = _assemble(samples)
+    assert {sample.part for sample in found if sample.redacted} == {"train"}
+    assert {sample.part for sample in found if not sample.redacted} == {"train", "calibration", "holdout"}
+    kept = {cluster_key(sample.example.text) for sample in found if sample.redacted}
+    assert not any(cluster_key(sample.example.text) in kept for sample in found if sample.part != "train")
+
+
 def test_the_archive_is_read_once_an_exchange_newest_first(world):
     labels = world.settings.task("desk").label_set()
     traffic = read_traffic(world.archive, "desk", labels, recent_since=time.time() - 3600, limit=10_000)

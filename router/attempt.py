@@ -1,0 +1,135 @@
+"""One request to a teacher or the default upstream, with all that answering and recording it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from starlette.types import Send
+
+from core import wire
+from core.errors import ApiError, UpstreamError
+from core.records import Answerer, Usage
+from core.teacher import pack_distribution, vendor_distribution
+from router.call import NO_USAGE, Call, Headers
+from router.dialects import Dialect, Heard, Request
+from router.recorder import Recorder
+from router.respond import send_json
+from router.tasks import Target, Task
+
+_PASSED_HEADERS: Final = (b"retry-after", b"retry-after-ms", b"x-should-retry")
+_BYTES_PER_TOKEN: Final = 4
+
+
+class Attempt:
+    """One request to the teacher, with all that answering and recording it needs."""
+
+    __slots__ = ("body", "call", "deadline", "dialect", "recorded", "recorder", "request", "send", "target")
+
+    def __init__(
+        self,
+        send: Send,
+        call: Call,
+        target: Target,
+        dialect: Dialect,
+        request: Request,
+        body: bytes,
+        recorder: Recorder,
+        deadline: float,
+    ) -> None:
+        """`deadline` is the time of the event loop at which the client is told that nobody answered."""
+        self.send = send
+        self.call = call
+        self.target = target
+        self.dialect = dialect
+        self.request = request
+        self.body = body
+        self.recorder = recorder
+        self.deadline = deadline
+        self.recorded = False
+
+    def record(self, answered_by: Answerer, status: int, **more: object) -> None:
+        """Record the exchange, once: a client may still go away while its answer is on the way out."""
+        if self.recorded:
+            return
+        self.recorded = True
+        record = self.call.exchange(
+            self.target,
+            self.request,
+            self.body,
+            answered_by=answered_by,
+            status=status,
+            **more,  # type: ignore[arg-type]  # keywords of `exchange`, checked where they are given
+        )
+        self.recorder.exchange(record)
+        if isinstance(self.target, Task) and self.target.budget is not None:
+            if answered_by is Answerer.TEACHER:
+                self.target.budget.by_teacher(self.call.reason, record.cost_usd)
+            else:
+                self.target.budget.spent(record.cost_usd)
+
+    def record_answer(self, completion: wire.Completion, output: str | None, spread: Mapping[str, float]) -> None:
+        """Record a whole answer of the teacher's, with its distribution: what it said anyway, a student can learn."""
+        labels = self.target.labels
+        self.record(
+            Answerer.TEACHER,
+            200,
+            model=completion.model,
+            output=output,
+            teacher_distribution=pack_distribution(spread, labels) if labels is not None else b"",
+            completion_id=completion.id,
+            usage=completion.tokens,
+        )
+
+    def record_stream(self, heard: Heard, *, complete: bool, error: str = "") -> None:
+        """Record a stream as far as it came. Where it broke off before its usage, that is estimated: it is billed."""
+        usage = heard.usage
+        if usage == NO_USAGE and not complete:
+            usage = Usage(self.request.prompt_tokens, max(len(heard.pieces), len(heard.text) // _BYTES_PER_TOKEN))
+        labels = self.target.labels
+        spread = vendor_distribution(heard.vendor, labels) if labels is not None else {}
+        self.record(
+            Answerer.TEACHER,
+            200,
+            model=heard.model,
+            output=heard.text,
+            teacher_distribution=pack_distribution(spread, labels) if labels is not None else b"",
+            completion_id=heard.id,
+            usage=usage,
+            complete=complete,
+            error=error,
+        )
+
+
+async def pass_error(attempt: Attempt, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
+    """Pass an upstream's refusal on, with its status, in OpenAI's shape."""
+    if status < 400:
+        raise UpstreamError(f"the teacher answered with status {status} and something that is not an answer")
+    error = _as_api_error(status, body)
+    attempt.record(Answerer.NOBODY, status, error=error.message)
+    passed: Headers = [(name, headers[name]) for name in _PASSED_HEADERS if name in headers]
+    await send_json(attempt.send, status, wire.error_body(error), attempt.call.answered_headers() + passed)
+
+
+class _OpenAIError(msgspec.Struct):
+    message: str = ""
+    type: str | None = None
+    param: str | None = None
+    code: str | int | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _OpenAIError
+
+
+def _as_api_error(status: int, body: bytes) -> ApiError:
+    try:
+        found = msgspec.json.decode(body, type=_ErrorBody).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = _OpenAIError(message=f"the teacher refused with status {status}")
+    code = found.code if isinstance(found.code, str) else None  # vLLM's code is a number, OpenAI's a string or null
+    error = UpstreamError(found.message or f"the teacher refused with status {status}", param=found.param)
+    error.code = code
+    error.type = found.type or ("server_error" if status >= 500 else "invalid_request_error")
+    return error
