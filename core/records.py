@@ -92,7 +92,8 @@ class Exchange(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="e
 
     `teacher_distribution` is the teacher's over the task's labels where it answered and gave one, packed as a student's
     is. `key` is the id of the client's API key. `text_hash` and `output_hash` stand for what `privacy.store: hashed`
-    does not let us keep; `redacted`: what is kept is not what was seen.
+    does not let us keep; `redacted`: what is kept is not what was seen. `canary` is the challenger's version where the
+    exchange fell into its share and it was asked, whatever came of that; where it gave no answer, `student` is None.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="e
     text_hash: str = ""
     output_hash: str = ""
     redacted: bool = False
+    canary: str = ""
     schema: int = msgspec.field(default_factory=_schema)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from math import ceil
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -130,7 +131,7 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
         metrics.error(error.status, error.code)
         headers = {"x-request-id": sane_request_id(request.headers.get("x-request-id")) or mint("req")}
         if error.retry_after is not None:
-            headers["retry-after"] = str(max(1, round(error.retry_after)))
+            headers["retry-after"] = str(max(1, ceil(error.retry_after)))
         headers |= {name.decode(): value.decode() for name, value in error.headers}
         return _json(wire.error_body(error), status=error.status, headers=headers)
 

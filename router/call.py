@@ -33,6 +33,7 @@ class Call:
         "answer",
         "at",
         "authorization",
+        "canary",
         "content_length",
         "first_byte_seconds",
         "force_teacher",
@@ -80,6 +81,7 @@ class Call:
         self.answer: StudentAnswer | None = None
         self.reason = Reason.NO_STUDENT
         self.version = ""
+        self.canary = ""
         self.template = ""
         self.text: str | None = None
         self.stored = _NOTHING
@@ -172,6 +174,7 @@ class Call:
             text_hash=seen.hash,
             output_hash=said.hash,
             redacted=seen.redacted or said.redacted,
+            canary=self.canary,
         )
         return self.record
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from starlette.types import Receive, Send
 
 from core import wire
@@ -44,8 +46,8 @@ async def send_error(send: Send, error: ApiError, headers: Headers) -> None:
     """Send an error in OpenAI's shape, with `retry-after` where it has one."""
     extra = [*headers, *error.headers]
     if error.retry_after is not None:
-        extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
-        extra.append((b"retry-after-ms", b"%d" % max(1, round(error.retry_after * 1000))))
+        extra.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
+        extra.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
     await send_json(send, error.status, wire.error_body(error), extra)
 
 

@@ -84,6 +84,7 @@ _EXCHANGE: Final[list[tuple[str, pa.DataType]]] = [
     ("text_hash", pa.string()),
     ("output_hash", pa.string()),
     ("redacted", pa.bool_()),
+    ("canary", pa.string()),
     ("schema", pa.int32()),
 ]
 
@@ -123,7 +124,7 @@ _ANSWERS: Final = {Kind.EXCHANGE: ("student",), Kind.FEEDBACK: (), Kind.COMPARIS
 
 _FEW: Final = frozenset(
     {"task", "answered_by", "reason", "outcome", "served_by", "model", "version", "template", "label", "label_set"}
-    | {"teacher_label", "challenger_version", "challenger_label", "key", "log_source"}
+    | {"teacher_label", "challenger_version", "challenger_label", "key", "canary", "log_source"}
 )
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)

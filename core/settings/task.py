@@ -112,6 +112,13 @@ class TrustSettings(Section):
 
     min_confidence: float = Field(0.5, ge=0, le=1)
     """Below this calibrated confidence the teacher answers (`low_confidence`)."""
+    target_agreement: float | None = Field(None, gt=0.5, lt=1)
+    """How often a student's answers to clients must agree with the teacher. Where it is set, each version answers only
+    from the lowest confidence on, not below `min_confidence`, at which its held-out answers show that; where none does,
+    the teacher answers everything. A version that was judged before this was set keeps `min_confidence`. null:
+    `min_confidence` alone."""
+    target_error: float = Field(0.1, gt=0, lt=0.5)
+    """Chance that agreement is below `target_agreement` all the same. Smaller is safer, and needs more examples."""
     min_agreement: float = Field(0.75, ge=0, le=1)
     """A class is trusted where the student's agreement with the teacher on it, shrunk towards the overall one, reaches
     this."""
@@ -164,6 +171,17 @@ class RetrainSettings(Section):
     """With fewer than these when the trial's time is over, the candidate is refused."""
     trial_hours: float = Field(72.0, gt=0)
     """The longest that a trial lasts."""
+    canary_share: float = Field(0.05, ge=0, le=0.5)
+    """Share of live requests that a candidate answers after its trial, before it takes over: by the client's `user`, so
+    that a user stays on one version, or by request where there is none. Errors and time alone are watched, and what it
+    does not answer, the teacher does. 0: it takes over straight after its trial."""
+    canary_requests: int = Field(200, ge=0)
+    """Requests of which it is asked before it takes over. 0: it takes over straight after its trial."""
+    canary_hours: float = Field(24.0, gt=0)
+    """But this lasts no longer than this; it then takes over on what was seen, unless it was asked of none."""
+    canary_slowdown: float = Field(2.0, ge=1)
+    """It is refused where its answers are shown to take more than so many times the champion's at the same time, in the
+    median. Differences of less than 5 milliseconds are never held against it."""
 
 
 class ShadowSettings(Section):

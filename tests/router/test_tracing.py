@@ -179,8 +179,7 @@ async def test_errors_are_told_by_their_code(status, error, kind, failed):
 async def test_an_upstream_that_gave_no_answer():
     with collecting() as collector:
         tracing = start_tracing(TracingSettings(otlp_endpoint=collector.url))
-        trace = ((b"traceparent", TRACEPARENT), (b"tracestate", b"vendor=1"))
-        request = tracing.request("chat", "desk", at=at, trace=trace, stream=True)
+        request = tracing.request("chat", "desk", at=time.time())
         request.upstream("m", "127.0.0.1", None).end(None, error="deadline_exceeded")
         request.end(504, error="deadline_exceeded")
         await tracing.close()
