@@ -24,7 +24,7 @@ _QUICK_RATIO: Final = 0.5
 _RATIOS: Final[dict[str, Callable[[Figures, Figures], float]]] = {
     "requests/s at 32 connections, to {}'s": lambda mine, its: mine.per_second / its.per_second,
     "p50 at one connection, {}'s to ours": lambda mine, its: its.one_p50_us / mine.one_p50_us,
-    "stream events per second of a core, to {}'s": lambda mine, its: mine.core_events / its.core_events,
+    "stream events a core-second, to {}'s": lambda mine, its: mine.core_events / its.core_events,
     "time to the first event, {}'s to ours": lambda mine, its: its.first_p50_ms / mine.first_p50_ms,
 }
 """What is held against the rival's, all of them the larger the better."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks._gateway_peers import free_port
 from core.archive import Archive
 from core.archiver import Archiver
 from core.ids import mint
@@ -23,13 +24,11 @@ from core.records import Answerer, Exchange, Reason, StudentAnswer, Usage, encod
 from core.redis_server import start_redis
 from core.shipper import Shipper
 
-from benchmarks._gateway_peers import free_port
-
 TASK: Final = "desk"
-_WORDS: Final = (
+_SENTENCES: Final = (
     "where is my parcel it was ordered two weeks ago please refund the amount to my card I am still waiting for "
     "an answer from your team and the tracking number does not work can you help me change the address thank you"
-).split()
+)
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _LOG_BYTES: Final = 8 * 1024 * 1024 * 1024
 _VARIETY: Final = 2000
@@ -57,9 +56,9 @@ class Pace:
 
 def make_exchange(number: int, labels: int) -> Exchange:
     """An exchange that a student answered, with the full distribution over so many labels; always the same one."""
-    random = np.random.default_rng(number)
+    words, random = _SENTENCES.split(), np.random.default_rng(number)
     distribution = random.dirichlet(np.full(labels, 0.3)).astype("<f2")
-    text = " ".join(random.choice(_WORDS, 18))
+    text = " ".join(random.choice(words, 18))
     label = f"label_{distribution.argmax()}"
     identifier = mint()
     return Exchange(

@@ -12,7 +12,7 @@ _COLOURS: Final = {"shipper": "#1f6feb", "redis": "#c9a227", "archiver": "#7a7f8
 
 
 def draw(path: Path, runs: Sequence[Run]) -> None:
-    """Draw how old the oldest unarchived record was at each rate, beside the CPU that each rate took; save as `path`."""
+    """Draw how old the oldest unarchived record was at each rate, beside the CPU that each took; save it as `path`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

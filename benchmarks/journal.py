@@ -107,8 +107,8 @@ def show(console: Console, costs: Sequence[Cost], shipped: Pace, archived: Pace,
     for column in ("labels", "record bytes", "encode", "append", "of it write(2)"):
         table.add_column(column, justify="right")
     for cost in costs:
-        figures = (cost.record_bytes, cost.encode_us, cost.append_us, cost.write_us)
-        table.add_row(str(cost.labels), *(f"{figure:.2f}" for figure in figures))
+        measured = (cost.record_bytes, cost.encode_us, cost.append_us, cost.write_us)
+        table.add_row(str(cost.labels), *(f"{value:.2f}" for value in measured))
     console.print(table)
     table = Table(title="Alone, records that wait already", title_justify="left")
     for column in ("", "records/s", "CPU µs a record"):

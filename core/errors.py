@@ -19,6 +19,7 @@ TutelageError
     ├── ModelNotFoundError   404
     ├── NotFoundError        404
     ├── MethodNotAllowedError 405
+    ├── RequestTimeoutError  408
     ├── BodyTooLargeError    413
     ├── OverloadedError      429, with retry-after
     ├── RateLimitedError     429, with retry-after: requests or tokens a minute
@@ -158,6 +159,14 @@ class MethodNotAllowedError(ApiError):
     status = 405
     type = "invalid_request_error"
     code: str | None = "method_not_allowed"
+
+
+class RequestTimeoutError(ApiError):
+    """The client took too long to send its request."""
+
+    status = 408
+    type = "invalid_request_error"
+    code: str | None = "request_timeout"
 
 
 class BodyTooLargeError(ApiError):

@@ -11,20 +11,34 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
-_HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+import msgspec
+
+_HOLE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class _MessagePattern:
+class MessagePattern:
+    """One message of a template: literal text around named holes."""
+
     role: str
-    literals: tuple[str, ...]  # one more than there are holes
+    literals: tuple[str, ...]
+    """One more than there are holes."""
     holes: tuple[str, ...]
 
+    @property
+    def content(self) -> str:
+        """The message as it is written in settings."""
+        pieces = [self.literals[0]]
+        for hole, literal in zip(self.holes, self.literals[1:], strict=True):
+            pieces += [f"{{{hole}}}", literal]
+        return "".join(pieces)
+
     def match(self, role: str, content: str) -> list[str] | None:
+        """The values of the holes, or None where the message does not fit."""
         if role != self.role:
             return None
         if not self.holes:
@@ -45,35 +59,60 @@ class _MessagePattern:
         return values
 
 
+class _OneHole(NamedTuple):
+    """The usual template, which has one hole in all, made ready to be matched at once."""
+
+    messages: int
+    at: int
+    """Position of the message with the hole."""
+    role: str
+    first: str
+    last: str
+    least: int
+    """Length of the shortest content that fits."""
+    others: tuple[tuple[int, tuple[str, str]], ...]
+    """The messages that must stand at other positions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A named prompt template. `version` is a hash of its content and is recorded with every exchange."""
 
     name: str
     version: str
-    patterns: tuple[_MessagePattern, ...]
+    patterns: tuple[MessagePattern, ...]
+    _one_hole: _OneHole | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_one_hole", _prepare(self.patterns))
 
     @property
     def holes(self) -> tuple[str, ...]:
         """Names of the holes, in reading order."""
         return tuple(hole for pattern in self.patterns for hole in pattern.holes)
 
+    @property
+    def digest(self) -> str:
+        """The version without the name: templates that read the same have the same."""
+        return self.version.rpartition("@")[2]
+
     def match(self, messages: Sequence[tuple[str, str]]) -> str | None:
         """Return the text that the student reads, or None where the messages do not fit.
 
         One hole: its value. Several: one line `name: value` each, in the template's order.
         """
-        if len(messages) != len(self.patterns):
+        if self._one_hole is None:
+            return self._match_several(messages)
+        count, at, role, first, last, least, others = self._one_hole
+        if len(messages) != count:
             return None
-        values: list[str] = []
-        for pattern, (role, content) in zip(self.patterns, messages, strict=True):
-            found = pattern.match(role, content)
-            if found is None:
+        found, content = messages[at]
+        if found != role or len(content) < least or not content.startswith(first) or not content.endswith(last):
+            return None
+        for position, message in others:
+            if messages[position] != message:
                 return None
-            values += found
-        if len(values) == 1:
-            return values[0]
-        return "\n".join(f"{name}: {value}" for name, value in zip(self.holes, values, strict=True))
+        return content[len(first) : len(content) - len(last)]
 
     def render(self, text: str) -> list[tuple[str, str]]:
         """Return the messages of which `match` makes this text: its inverse.
@@ -90,20 +129,61 @@ class Template:
             messages.append((pattern.role, "".join(pieces)))
         return messages
 
+    def _match_several(self, messages: Sequence[tuple[str, str]]) -> str | None:
+        if len(messages) != len(self.patterns):
+            return None
+        values: list[str] = []
+        for pattern, (role, content) in zip(self.patterns, messages, strict=True):
+            found = pattern.match(role, content)
+            if found is None:
+                return None
+            values += found
+        return "\n".join(f"{name}: {value}" for name, value in zip(self.holes, values, strict=True))
 
-def compile_template(name: str, messages: Sequence[tuple[str, str]]) -> Template:
+
+def compile_template(name: str, messages: Iterable[tuple[str, str]]) -> Template:
     """Compile `(role, content)` pairs with holes such as `{text}` into a Template.
 
     Raises ValueError where there is no hole, a hole occurs twice, or two holes touch (no text would tell them apart).
     """
-    patterns = tuple(_compile_message(role, content) for role, content in messages)
+    return build_template(name, (_compile_message(role, content) for role, content in messages))
+
+
+def build_template(name: str, patterns: Iterable[MessagePattern]) -> Template:
+    """Make a Template of its messages' patterns. Raises ValueError as `compile_template` does."""
+    patterns = tuple(patterns)
     holes = [hole for pattern in patterns for hole in pattern.holes]
     if not holes:
         raise ValueError(f"template {name!r} has no hole; write {{text}} where the message to classify stands")
     if len(set(holes)) != len(holes):
         raise ValueError(f"template {name!r} uses a hole twice; give each hole its own name")
+    for pattern in patterns:
+        if not all(pattern.literals[1:-1]):
+            raise ValueError(f"two holes touch in {pattern.content!r}; put some text between them")
     digest = hashlib.sha256(repr([(p.role, p.literals, p.holes) for p in patterns]).encode()).hexdigest()
     return Template(name, f"{name}@{digest[:8]}", patterns)
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    name: str
+    messages: list[MessagePattern]
+
+
+_stored_decoder: Final = msgspec.json.Decoder(_Stored)
+
+
+def encode_template(template: Template) -> str:
+    """Write a template as JSON. Unlike in settings, text in braces can be a literal in it."""
+    return msgspec.json.encode(_Stored(template.name, list(template.patterns))).decode()
+
+
+def decode_template(text: str) -> Template:
+    """Read what `encode_template` wrote. Raises ValueError where it is not that."""
+    stored = _stored_decoder.decode(text)
+    for pattern in stored.messages:
+        if len(pattern.literals) != len(pattern.holes) + 1:
+            raise ValueError(f"a message of template {stored.name!r} has too many or too few literals")
+    return build_template(stored.name, stored.messages)
 
 
 def first_match(templates: Sequence[Template], messages: Sequence[tuple[str, str]]) -> tuple[Template, str] | None:
@@ -154,9 +234,16 @@ def _join_parts(parts: list[Any]) -> str | None:
     return "".join(strings) if len(strings) == len(texts) else None
 
 
-def _compile_message(role: str, content: str) -> _MessagePattern:
+def _compile_message(role: str, content: str) -> MessagePattern:
     pieces = _HOLE.split(content)
-    literals, holes = tuple(pieces[::2]), tuple(pieces[1::2])
-    if any(not literal for literal in literals[1:-1]):
-        raise ValueError(f"two holes touch in {content!r}; put some text between them")
-    return _MessagePattern(role, literals, holes)
+    return MessagePattern(role, tuple(pieces[::2]), tuple(pieces[1::2]))
+
+
+def _prepare(patterns: Sequence[MessagePattern]) -> _OneHole | None:
+    """None where the holes are several: these are read one after the other."""
+    if sum(len(pattern.holes) for pattern in patterns) != 1:
+        return None
+    at, reader = next((at, pattern) for at, pattern in enumerate(patterns) if pattern.holes)
+    first, last = reader.literals
+    others = tuple((i, (p.role, p.literals[0])) for i, p in enumerate(patterns) if i != at)
+    return _OneHole(len(patterns), at, reader.role, first, last, len(first) + len(last), others)

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from core.ledger import Trust
-from core.records import Answerer, Comparison, Exchange, Reason
+from core.records import Answerer, Comparison, Exchange
 from monitoring.drift_windows import DriftWindows, Features
 from monitoring.rules import Rules
 from monitoring.statistics.detector import Mark
@@ -84,6 +84,8 @@ class TaskState(msgspec.Struct):
     """Exchanges by who answered."""
     duplicates: int = 0
     """Comparisons of exchanges that had been compared already."""
+    challenger: str = ""
+    """The version that answers, or answered last, a canary's share: what clients received of it is served agreement."""
     next_champion: str = ""
     in_a_row: int = 0
     last_exchange: float = 0.0
@@ -113,7 +115,10 @@ class TaskState(msgspec.Struct):
             self.duplicates += 1
             return
         self.last_comparison = max(self.last_comparison, comparison.compared_at)
-        self.versions[comparison.student.version].observe(comparison, rules)
+        version = comparison.student.version
+        counts = self.versions[version].observe(comparison, rules)
+        if counts and version == self.challenger != self.champion and self.watched is not None:
+            self.watched.served_by_challenger(comparison)
 
     def observe_exchange(self, exchange: Exchange, rules: Rules) -> None:
         """Take one exchange, which must not be taken twice."""
@@ -121,7 +126,9 @@ class TaskState(msgspec.Struct):
         self.exchanges[answered.value] = self.exchanges.get(answered.value, 0) + 1
         self.last_exchange = max(self.last_exchange, exchange.at)
         student = exchange.student
-        if student is not None and exchange.reason is not Reason.CHALLENGER:
+        if exchange.canary:
+            self.challenger = exchange.canary
+        elif student is not None:
             self._note_champion(student.version)
         if answered is Answerer.NOBODY:
             return

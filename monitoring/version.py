@@ -80,20 +80,20 @@ class VersionState(msgspec.Struct):
     last_at: float = 0.0
     """When the newest compared exchange was answered."""
 
-    def observe(self, comparison: Comparison, rules: Rules) -> None:
-        """Take one comparison of this version, which must not be taken twice."""
+    def observe(self, comparison: Comparison, rules: Rules) -> bool:
+        """Take one comparison of this version, which must not be taken twice. False: a near-duplicate, left out."""
         self.outcomes[comparison.outcome.value] = self.outcomes.get(comparison.outcome.value, 0) + 1
         given = comparison.served_by is Answerer.STUDENT
         self.arrived += given
         if comparison.cluster and self.clusters.seen(comparison.cluster):
             self.bursts += 1
-            return
+            return False
         probability = comparison.probability if comparison.probability > 0 else 1.0
         weight = self.scale.weigh(probability)
         agrees = comparison.agrees
         if agrees is None:
             self._miss(weight, given)
-            return
+            return True
         self.number += 1
         self.last_at = max(self.last_at, comparison.at)
         label = comparison.student.label if comparison.student.label in rules.positions else "other"
@@ -110,10 +110,22 @@ class VersionState(msgspec.Struct):
         whole = self.student.whole
         if whole.weight <= rules.reference_comparisons:
             self.baseline.learn(whole, self.classes, rules.baseline_error, rules.margin)
+        return True
 
     def served_by_teacher(self) -> None:
         """Count an exchange that the teacher answered: it agrees with itself, and was seen with probability 1."""
         self.served.add(1, self.scale.factor, self.number)
+
+    def served_by_challenger(self, comparison: Comparison) -> None:
+        """Count, in served agreement alone, what a challenger gave to a client in this version's stead."""
+        if comparison.served_by is not Answerer.STUDENT:
+            return  # the teacher answered, which `served_by_teacher` has counted
+        weight = min(self.scale.factor / comparison.probability, 1.0) if comparison.probability > 0 else 1.0
+        agrees = comparison.agrees
+        if agrees is None:
+            self._miss(weight, given=True)
+        else:
+            self.served.add(agrees, weight, self.number)
 
     def _miss(self, weight: float, given: bool) -> None:
         """A comparison without the teacher's label. Of what was served it counts like the others of late.

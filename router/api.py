@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from core import wire
 from core.errors import (
     ApiError,
+    BodyTooLargeError,
     InternalError,
     InvalidRequestError,
     MethodNotAllowedError,
@@ -179,7 +180,7 @@ async def _bounded_body(request: Request) -> bytes:
     async for piece in request.stream():
         body += piece
         if len(body) > _MAX_FEEDBACK_BYTES:
-            raise InvalidRequestError(f"feedback may be at most {_MAX_FEEDBACK_BYTES} bytes")
+            raise BodyTooLargeError(f"feedback may be at most {_MAX_FEEDBACK_BYTES} bytes")
     return body
 
 

@@ -26,6 +26,7 @@ from router.recorder import Recorder
 from router.sampling import Sampler
 from router.snapshot import Snapshot
 from router.tasks import Passthrough, Targets, Task
+from router.templates import TemplateKeeper
 from router.tracing import start_tracing
 from router.upstream import FallbackBudget, passthrough_upstream, student_upstream, teacher_upstream
 
@@ -38,6 +39,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         """Raise StartupError where the state folder cannot be written, SettingsError where a budget cannot be kept."""
         self._settings = settings
+        self.settings = settings.gateway
         self.metrics = Metrics([*settings.tasks, PASSTHROUGH])
         self._log = LogWriter(
             settings.log_folder,
@@ -45,36 +47,45 @@ class Gateway:
             segment_bytes=settings.log.segment_bytes,
             max_bytes=settings.log.max_bytes,
             fsync=settings.log.fsync,
+            min_free_bytes=settings.log.min_free_bytes,
         )
         self._ledger = Ledger(settings.ledger_url)
         self._student = student_upstream(settings.student)
+        self._challenger = student_upstream(settings.student, "the challenger")  # its failures open no breaker but its
         self.targets = build_targets(settings)
         self._keys = KeyKeeper(self._ledger, settings.keys_file)
         self._limiter = Limiter.from_settings(settings, self._ledger)
         self._snapshot = Snapshot(
-            {name: task.teacher for name, task in self.targets.tasks.items()},
+            self.targets.tasks,
             self._ledger,
             self._student,
             settings.state / "gateway" / "trust.json",
         )
+        self._templates = TemplateKeeper(
+            self.targets.tasks,
+            self._ledger,
+            settings.state / "gateway" / "templates.json",
+            self.metrics.unknown_templates,
+        )
         self._tracing = start_tracing(settings.tracing)
         recorder = Recorder(self._log, self.metrics)
-        dialects = all_dialects()
-        self._inference = Inference(
+        self.dialects = all_dialects()
+        self.inference = Inference(
             settings.gateway,
-            dialects,
+            self.dialects,
             self.targets,
             self._keys,
             self._limiter,
             self._snapshot,
             self._student,
+            self._challenger,
             recorder,
             self.metrics,
             self._tracing,
         )
-        self._hot_paths = frozenset(dialects)
+        self._hot_paths = frozenset(self.dialects)
         self._api = build_api(
-            self._inference, self._hot_paths, self.targets, self._keys, self._snapshot, recorder, self.metrics
+            self.inference, self._hot_paths, self.targets, self._keys, self._snapshot, recorder, self.metrics
         )
         self._show_numbers()
         self._background: list[asyncio.Task[None]] = []
@@ -83,7 +94,7 @@ class Gateway:
         """Serve one connection's request, or the lifespan."""
         if scope["type"] == "http":
             if scope["path"] in self._hot_paths and scope["method"] == "POST":
-                await self._inference(scope, receive, send)
+                await self.inference(scope, receive, send)
             else:
                 await self._api(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -94,9 +105,11 @@ class Gateway:
         seconds = self._settings.gateway.refresh_seconds
         await self._snapshot.refresh()
         await self._keys.refresh()
+        await self._templates.refresh()
         await self._limiter.sync()
         self._keep(self._snapshot.keep_fresh(seconds))
         self._keep(self._keys.keep_fresh(seconds))
+        self._keep(self._templates.keep_fresh(seconds))
         self._keep(self._limiter.run())
 
     async def stop(self) -> None:
@@ -106,9 +119,11 @@ class Gateway:
         for task in self._background:
             with suppress(asyncio.CancelledError):
                 await task
+        await self._templates.refresh()  # what was seen since it last did
         await self._limiter.close()
         await self.targets.close()
         await self._student.close()
+        await self._challenger.close()
         if self._tracing is not None:
             await self._tracing.close()
         self._log.close()
@@ -133,9 +148,10 @@ class Gateway:
     def _show_numbers(self) -> None:
         """Give the metrics their sources."""
         metrics, snapshot = self.metrics, self._snapshot
-        metrics.in_flight.set_function(lambda: self._inference.in_flight)
+        metrics.in_flight.set_function(lambda: self.inference.in_flight)
         metrics.student_up.set_function(lambda: snapshot.student_up)
         metrics.follow_upstream(self._student)
+        metrics.follow_upstream(self._challenger)
         metrics.follow_limiter(self._limiter)
         for name, task in self.targets.tasks.items():
             metrics.follow_upstream(task.teacher)

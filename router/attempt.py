@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from starlette.types import Send
 
 from core import wire
 from core.errors import ApiError, UpstreamError
 from core.records import Answerer, Usage
 from core.teacher import pack_distribution, vendor_distribution
-from router.call import NO_USAGE, Call, Headers
+from router.call import NO_USAGE, Call
+from router.client import Client, Headers
 from router.dialects import Dialect, Heard, Request
 from router.recorder import Recorder
-from router.respond import send_json
 from router.tasks import Target, Task
 
 _PASSED_HEADERS: Final = (b"retry-after", b"retry-after-ms", b"x-should-retry")
@@ -25,11 +24,11 @@ _BYTES_PER_TOKEN: Final = 4
 class Attempt:
     """One request to the teacher, with all that answering and recording it needs."""
 
-    __slots__ = ("body", "call", "deadline", "dialect", "recorded", "recorder", "request", "send", "target")
+    __slots__ = ("body", "call", "client", "deadline", "dialect", "recorded", "recorder", "request", "target")
 
     def __init__(
         self,
-        send: Send,
+        client: Client,
         call: Call,
         target: Target,
         dialect: Dialect,
@@ -39,7 +38,7 @@ class Attempt:
         deadline: float,
     ) -> None:
         """`deadline` is the time of the event loop at which the client is told that nobody answered."""
-        self.send = send
+        self.client = client
         self.call = call
         self.target = target
         self.dialect = dialect
@@ -109,7 +108,7 @@ async def pass_error(attempt: Attempt, status: int, headers: Mapping[bytes, byte
     error = _as_api_error(status, body)
     attempt.record(Answerer.NOBODY, status, error=error.message)
     passed: Headers = [(name, headers[name]) for name in _PASSED_HEADERS if name in headers]
-    await send_json(attempt.send, status, wire.error_body(error), attempt.call.answered_headers() + passed)
+    await attempt.client.answer(status, wire.error_body(error), attempt.call.answered_headers() + passed)
 
 
 class _OpenAIError(msgspec.Struct):

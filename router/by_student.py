@@ -6,17 +6,15 @@ import asyncio
 import time
 from typing import Final
 
-from starlette.types import Send
-
 from core import wire
 from core.errors import ApiError, BreakerOpenError, DeadlineError
 from core.labels import unpack_floats
 from core.records import Answerer, StudentAnswer
 from router.call import Call
+from router.client import Client
 from router.dialects import Dialect, LabelAnswer, Request
 from router.policy import Failure
 from router.recorder import Recorder
-from router.respond import send_events, send_json, start_events
 from router.tasks import Task
 from router.upstream import Upstream
 from router.vendor import without_vendor
@@ -73,7 +71,14 @@ async def ask_student(
 
 
 async def answer_by_student(
-    send: Send, call: Call, task: Task, dialect: Dialect, request: Request, body: bytes, said: Said, recorder: Recorder
+    client: Client,
+    call: Call,
+    task: Task,
+    dialect: Dialect,
+    request: Request,
+    body: bytes,
+    said: Said,
+    recorder: Recorder,
 ) -> None:
     """Record, then answer: the student's bytes less the vendor field, or the same in the client's dialect."""
     recorder.exchange(
@@ -89,21 +94,21 @@ async def answer_by_student(
     )
     if dialect.name == "chat" and not request.stream:
         raw = without_vendor(said.raw, said.vendor, task.labels, wanted=call.wants_vendor)
-        await send_json(send, 200, raw, call.answered_headers())
+        await client.answer(200, raw, call.answered_headers())
         return
     spread = likeliest(said.answer, task) if request.logprobs is not None else []
     vendor = said.vendor.expanded(task.labels) if call.wants_vendor else None
     answer = LabelAnswer(call.id, said.vendor.label, said.completion.tokens, spread, vendor)
-    await send_label(send, call, dialect, request, answer)
+    await send_label(client, call, dialect, request, answer)
 
 
-async def send_label(send: Send, call: Call, dialect: Dialect, request: Request, answer: LabelAnswer) -> None:
+async def send_label(client: Client, call: Call, dialect: Dialect, request: Request, answer: LabelAnswer) -> None:
     """Answer with a label in the client's dialect, whole or as a stream."""
     if request.stream:
-        await start_events(send, call.answered_headers())
-        await send_events(send, dialect.events(request, answer), last=True)
+        await client.start(call.answered_headers())
+        await client.send(dialect.events(request, answer), last=True)
     else:
-        await send_json(send, 200, dialect.whole(request, answer), call.answered_headers())
+        await client.answer(200, dialect.whole(request, answer), call.answered_headers())
 
 
 def likeliest(answer: StudentAnswer, task: Task) -> list[tuple[str, float]]:

@@ -11,8 +11,6 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.types import Send
-
 from core import wire
 from core.errors import ApiError, InvalidRequestError, UpstreamError
 from core.records import Answerer, Usage
@@ -20,10 +18,10 @@ from core.teacher import label_request, read_answer
 from router.attempt import Attempt, pass_error
 from router.by_student import send_label
 from router.call import Call
+from router.client import Client
 from router.dialects import Dialect, LabelAnswer, Request, chat_body
 from router.recorder import Recorder
 from router.relay import relay_stream
-from router.respond import send_json
 from router.tasks import Target, Task
 from router.vendor import without_vendor
 
@@ -31,7 +29,7 @@ _CHAT_PATH: Final = b"/chat/completions"
 
 
 async def answer_by_teacher(
-    send: Send,
+    client: Client,
     call: Call,
     target: Target,
     dialect: Dialect,
@@ -45,7 +43,7 @@ async def answer_by_teacher(
     Raises ApiError where it failed before anything was sent; that failure is recorded too.
     """
     deadline = asyncio.get_running_loop().time() + deadline_seconds - call.elapsed
-    attempt = Attempt(send, call, target, dialect, request, body, recorder, deadline)
+    attempt = Attempt(client, call, target, dialect, request, body, recorder, deadline)
     try:
         if isinstance(target, Task) and target.chooses and call.text is not None and dialect.says_labels:
             await _choose(attempt, target, call.text)
@@ -77,7 +75,7 @@ async def _forward(attempt: Attempt) -> None:
     attempt.record_answer(completion, completion.content, spread)
     if completion.tutelage is not None and target.labels is not None:
         raw = without_vendor(raw, completion.tutelage, target.labels, wanted=call.wants_vendor)
-    await send_json(attempt.send, 200, raw, call.answered_headers())
+    await attempt.client.answer(200, raw, call.answered_headers())
 
 
 async def _choose(attempt: Attempt, task: Task, text: str) -> None:
@@ -91,7 +89,7 @@ async def _choose(attempt: Attempt, task: Task, text: str) -> None:
     attempt.record_answer(completion, answer.label, answer.distribution)
     spread = sorted(answer.distribution.items(), key=lambda pair: -pair[1])
     said = LabelAnswer(call.id, answer.label, completion.tokens, spread)
-    await send_label(attempt.send, call, attempt.dialect, attempt.request, said)
+    await send_label(attempt.client, call, attempt.dialect, attempt.request, said)
 
 
 async def _put_as_chat(attempt: Attempt) -> None:
@@ -114,7 +112,7 @@ async def _put_as_chat(attempt: Attempt) -> None:
     attempt.record_answer(completion, completion.content, spread)
     likeliest = sorted(spread.items(), key=lambda pair: -pair[1])
     said = LabelAnswer(call.id, completion.content, completion.tokens, likeliest)
-    await send_label(attempt.send, call, dialect, request, said)
+    await send_label(attempt.client, call, dialect, request, said)
 
 
 async def _ask_chat(attempt: Attempt, body: bytes) -> wire.Completion | None:

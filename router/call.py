@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from core.ids import mint, sane_request_id
 from core.privacy import Stored
 from core.records import Answerer, Exchange, Reason, StudentAnswer, Usage
+from router.client import Headers
 from router.sampling import NOT_SAMPLED, Sample
 from router.tracing import TRACEPARENT, TRACESTATE, passed_on
 from router.upstream import HeaderPairs, Upstream
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from router.dialects import Request
     from router.spans import RequestSpan, UpstreamSpan
     from router.tasks import Target
-
-Headers = list[tuple[bytes, bytes]]
 
 NO_USAGE: Final = Usage()
 _NOTHING: Final = Stored()
@@ -34,7 +33,6 @@ class Call:
         "at",
         "authorization",
         "canary",
-        "content_length",
         "first_byte_seconds",
         "force_teacher",
         "grant",
@@ -64,9 +62,7 @@ class Call:
         given = dict(headers)
         get = given.get
         request_id = get(b"x-request-id")
-        length = get(b"content-length", b"")
         self.request_id = (sane_request_id(request_id.decode("latin-1")) if request_id else None) or self.id
-        self.content_length = int(length) if length.isdigit() else None
         self.authorization = get(b"authorization")
         self.trace: HeaderPairs = passed_on(given[TRACEPARENT], get(TRACESTATE)) if TRACEPARENT in given else ()
         """Headers that carry the client's trace on to an upstream."""

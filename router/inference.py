@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,11 +16,11 @@ from router.admission import KeyKeeper, Limiter, check_task
 from router.by_student import answer_by_student, ask_student
 from router.by_teacher import answer_by_teacher
 from router.call import Call
+from router.client import AsgiClient, Client, ClientGoneError, send_error
 from router.dialects import Dialect, Request
 from router.metrics import Metrics
 from router.policy import Action, Decision, Facts, Failure, after_failure, decide, judge
 from router.recorder import Recorder
-from router.respond import ClientGoneError, read_body, send_error, until_disconnected
 from router.snapshot import Snapshot
 from router.tasks import Target, Targets, Task
 from router.upstream import Upstream
@@ -46,21 +45,26 @@ class Inference:
         limiter: Limiter,
         snapshot: Snapshot,
         student: Upstream,
+        challenger: Upstream,
         recorder: Recorder,
         metrics: Metrics,
         tracing: Tracing | None,
     ) -> None:
-        """`dialects` by path; `tracing` where spans are made."""
+        """`dialects` by path; `tracing` where spans are made.
+
+        `challenger` leads to the student server too, by connections and a breaker of its own.
+        """
         self._max_in_flight = settings.max_in_flight
         self._max_body_bytes = settings.max_body_bytes
         self._deadline_seconds = settings.deadline_seconds
-        self._student_seconds = settings.student_seconds
+        self._student_seconds = min(settings.student_seconds, settings.deadline_seconds)
         self._dialects = dialects
         self._targets = targets
         self._keys = keys
         self._limiter = limiter
         self._snapshot = snapshot
         self._student = student
+        self._challenger = challenger
         self._recorder = recorder
         self._metrics = metrics
         self._tracing = tracing
@@ -68,16 +72,20 @@ class Inference:
         """Requests under way."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve as an ASGI app."""
+        await self.serve(self._dialects[scope["path"]], AsgiClient(scope, receive, send))
+
+    async def serve(self, dialect: Dialect, client: Client) -> None:
         """Answer one request; whatever goes wrong before the first byte becomes an error in OpenAI's shape."""
-        call = Call(scope["headers"])
+        call = Call(client.headers)
         self.in_flight += 1
         status, code = 200, None
         try:
-            await self._handle(call, self._dialects[scope["path"]], receive, send)
+            await self._handle(call, dialect, client)
         except ApiError as error:
             status, code = error.status, error.code
             self._metrics.error(status, code)
-            await send_error(send, error, call.headers())
+            await send_error(client, error, call.headers())
         except ClientGoneError:
             status, code = 499, "client_gone"
             self._metrics.error(status, code)
@@ -86,21 +94,21 @@ class Inference:
             defect = InternalError(f"something went wrong in the gateway; its log knows more of exchange {call.id}")
             status, code = defect.status, defect.code
             self._metrics.error(status, code)
-            await send_error(send, defect, call.headers())
+            await send_error(client, defect, call.headers())
         finally:
             self.in_flight -= 1
             call.release()
             if call.span is not None:
                 call.end_span(status, code)
 
-    async def _handle(self, call: Call, dialect: Dialect, receive: Receive, send: Send) -> None:
+    async def _handle(self, call: Call, dialect: Dialect, client: Client) -> None:
         """Admit the request, then have it answered."""
         key = call.key = self._keys.ring.find(call.authorization)
         if self.in_flight > self._max_in_flight:
             raise OverloadedError(
                 f"more than {self._max_in_flight} requests are under way (gateway.max_in_flight)", retry_after=1.0
             )
-        body = await read_body(receive, self._max_body_bytes, call.content_length)
+        body = await client.read(self._max_body_bytes)
         request = dialect.decode(body)
         target = self._targets.resolve(request.model)
         check_task(key, target.name)
@@ -110,17 +118,19 @@ class Inference:
             )
         call.grant = self._limiter.admit(key, target.name, request.prompt_tokens + (request.max_output_tokens or 0))
         if isinstance(target, Task):
-            await self._answer(call, target, dialect, request, body, receive, send)
+            await self._answer(call, target, dialect, request, body, client)
         else:
             call.reason = Reason.PASSTHROUGH
-            await self._by_teacher(call, target, dialect, request, body, receive, send)
+            await self._by_teacher(call, target, dialect, request, body, client)
 
     async def _answer(
-        self, call: Call, task: Task, dialect: Dialect, request: Request, body: bytes, receive: Receive, send: Send
+        self, call: Call, task: Task, dialect: Dialect, request: Request, body: bytes, client: Client
     ) -> None:
         """Decide who answers, and have him do it."""
         readable = self._read(call, task, request)
-        canary = False
+        canary = self._snapshot.canary(task.name)
+        if canary is not None and not canary.takes(request.user or call.id):
+            canary = None
         decision = decide(
             Facts(
                 readable,
@@ -128,13 +138,15 @@ class Inference:
                 self._snapshot.student_up,
                 dialect.says_labels,
                 call.force_teacher,
-                canary,
+                canary is not None,
             ),
             task.fallback,
         )
         if decision.action is Action.ASK_STUDENT:
-            model = f"{task.name}@challenger" if canary else task.name
-            said = await ask_student(self._student, call, dialect, request, body, model, self._student_seconds)
+            student, model = self._student, task.name
+            if canary is not None:
+                student, model, call.canary = self._challenger, canary.model, canary.version
+            said = await ask_student(student, call, dialect, request, body, model, self._student_seconds)
             if isinstance(said, Failure):
                 decision = after_failure(said, task.fallback)
             else:
@@ -142,8 +154,8 @@ class Inference:
                 decision = judge(
                     answer,
                     self._snapshot.trusted(task.name),
-                    task.settings.trust.min_confidence,
-                    canary=canary,
+                    self._snapshot.min_confidence(task.name, answer.version),
+                    canary=canary is not None,
                     fallback=task.fallback,
                 )
                 if decision.action is Action.ANSWER_BY_STUDENT:
@@ -151,25 +163,28 @@ class Inference:
                     self._sample(call, task)
                     if task.budget is not None:
                         task.budget.by_student()
-                    await answer_by_student(send, call, task, dialect, request, body, said, self._recorder)
+                    await answer_by_student(client, call, task, dialect, request, body, said, self._recorder)
                     return
         call.reason = decision.reason
         if decision.action is Action.REFUSE:
             raise _spent(decision)
-        await self._by_teacher(call, task, dialect, request, body, receive, send)
+        await self._by_teacher(call, task, dialect, request, body, client)
 
     async def _by_teacher(
-        self, call: Call, target: Target, dialect: Dialect, request: Request, body: bytes, receive: Receive, send: Send
+        self, call: Call, target: Target, dialect: Dialect, request: Request, body: bytes, client: Client
     ) -> None:
-        await _unless_gone(
-            receive,
-            answer_by_teacher(send, call, target, dialect, request, body, self._recorder, self._deadline_seconds),
+        await client.unless_gone(
+            answer_by_teacher(client, call, target, dialect, request, body, self._recorder, self._deadline_seconds)
         )
 
     def _read(self, call: Call, task: Task, request: Request) -> bool:
         """Whether a template fits; the call then knows which, and the text for the student."""
-        found = first_match(task.templates, request.messages) if request.messages is not None else None
+        messages, unmatched = request.messages, task.unmatched
+        unmatched.requests += 1
+        found = first_match(task.templates, messages) if messages is not None else None
         if found is None:
+            if messages is not None:
+                unmatched.note(messages, call.id, request.user, call.at)
             return False
         call.template, call.text = found[0].version, found[1]
         call.stored = task.privacy.text(call.text)
@@ -190,20 +205,3 @@ def _spent(decision: Decision) -> OverloadedError:
         code=decision.reason.value,
         retry_after=_RETRY_SPENT_SECONDS,
     )
-
-
-async def _unless_gone(receive: Receive, work: Coroutine[None, None, None]) -> None:
-    """Run `work`, and cancel it as soon as the client goes away. Raises ClientGoneError then."""
-    worker = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(until_disconnected(receive))
-    try:
-        await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not worker.done():
-            worker.cancel()
-            await asyncio.wait({worker})
-            raise ClientGoneError
-        worker.result()
-    finally:
-        for task in (worker, watcher):
-            task.cancel()
-        await asyncio.gather(worker, watcher, return_exceptions=True)

@@ -52,7 +52,7 @@ class Recorder:
         if not taken:
             self._metrics.records_dropped.inc()
             if not self._dropping:
-                _log.error("records_dropped", hint="the disk is full or the log is at log.max_bytes; is Redis away?")
+                _log.error("records_dropped", hint="the log is at log.max_bytes, or the disk at log.min_free_bytes")
         elif self._dropping:
             _log.info("records_taken_again")
         self._dropping = not taken

@@ -12,7 +12,6 @@ import time
 from core.errors import ApiError, UpstreamError
 from router.attempt import Attempt, pass_error
 from router.dialects import Dialect, Heard, Part
-from router.respond import send_events, start_events
 from router.sse import EventSplitter, data_of
 from router.upstream import Answer
 from router.vendor import chunk_without_vendor
@@ -67,10 +66,10 @@ class _Relay:
                 await self._start()
             if ended:
                 attempt.record_stream(heard, complete=not heard.failure, error=heard.failure)
-                await send_events(attempt.send, events, last=True)
+                await attempt.client.send(events, last=True)
                 return
             if events:
-                await send_events(attempt.send, events, last=False)
+                await attempt.client.send(events, last=False)
         raise UpstreamError("the upstream's stream broke off before its end")
 
     async def fail(self, error: ApiError) -> None:
@@ -80,7 +79,7 @@ class _Relay:
         attempt = self._attempt
         attempt.record_stream(self.heard, complete=False, error=error.message)
         attempt.recorder.stream_broken(attempt.target.name, by_client=False)
-        await send_events(attempt.send, attempt.dialect.error_event(error, self.heard), last=True)
+        await attempt.client.send(attempt.dialect.error_event(error, self.heard), last=True)
 
     def abandon(self) -> None:
         """The client has gone: what it has received is recorded, and paid for."""
@@ -91,7 +90,7 @@ class _Relay:
     async def _start(self) -> None:
         attempt = self._attempt
         self._started = True
-        await start_events(attempt.send, attempt.call.answered_headers())
+        await attempt.client.start(attempt.call.answered_headers())
         attempt.call.first_byte_seconds = attempt.call.elapsed
         attempt.recorder.stream_began(attempt.target.name, attempt.call.first_byte_seconds)
 

@@ -1,7 +1,9 @@
-"""What the gateway knows of the world, refreshed beside the request path: champions, health, trust.
+"""What the gateway knows of the world, refreshed beside the request path: champions, health, trust, canaries.
 
 A request reads it without waiting. Trust comes from the ledger and is also kept on disk, so that a gateway that
-restarts while the ledger is away goes on with what was true; the champion comes from the student server itself.
+restarts while the ledger is away goes on with what was true; the champion comes from the student server itself. There
+is a canary only where both agree: nobody could end it while the ledger is away, and no version answers that is not
+loaded.
 """
 
 from __future__ import annotations
@@ -9,15 +11,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StartupError, StateError
+from core.ledger import Canary as Share
 from core.ledger import Ledger
-from router.served import read_served
+from router.canary import Canary
+from router.served import Served, read_served
+from router.tasks import Task
 from router.upstream import Upstream
 
 _log = structlog.get_logger(__name__)
@@ -28,15 +35,36 @@ _TEACHER_SECONDS = 15.0
 Trusted = dict[str, frozenset[str]]
 """For each version, the labels that it may answer."""
 
-_trust_decoder = msgspec.json.Decoder(dict[str, dict[str, list[str]]])
+
+class _Trust(NamedTuple):
+    """What the ledger says of the students, by task."""
+
+    trusted: dict[str, Trusted]
+    confidences: dict[str, dict[str, float]]
+    """For each version, the lowest confidence at which it may answer; infinite where none is enough."""
+
+
+_NO_TRUST = _Trust({}, {})
+
+
+class _Kept(msgspec.Struct):
+    """The same on disk; JSON knows no infinity."""
+
+    trusted: dict[str, dict[str, list[str]]]
+    confidences: dict[str, dict[str, float | None]]
+
+
+_kept_decoder = msgspec.json.Decoder(_Kept)
 
 
 class Snapshot:
-    """Champions, health and trust of every task."""
+    """Champions, health, trust and canary of every task."""
 
-    def __init__(self, teachers: Mapping[str, Upstream], ledger: Ledger, student: Upstream, file: Path) -> None:
-        """`teachers` holds each task's teacher; `file` keeps the last known trust."""
-        self._teachers = dict(teachers)
+    def __init__(self, tasks: Mapping[str, Task], ledger: Ledger, student: Upstream, file: Path) -> None:
+        """`file` keeps the last known trust."""
+        self._teachers = {name: task.teacher for name, task in tasks.items()}
+        self._lowest = {name: task.settings.trust.min_confidence for name, task in tasks.items()}
+        self._targeted = {name for name, task in tasks.items() if task.settings.trust.target_agreement is not None}
         self._ledger = ledger
         self._student = student
         self._file = file
@@ -45,16 +73,29 @@ class Snapshot:
         self._teacher_up: dict[str, bool] = {}
         self._teachers_seen = -_TEACHER_SECONDS
         self.student_up = False
-        self._champions: dict[str, str | None] = {}
-        self._trusted: dict[str, Trusted] = {}
+        self._served: dict[str, Served] = {}
+        self._trust = _NO_TRUST
+        self._shares: dict[str, Share] = {}
+        self._canaries: dict[str, Canary] = {}
 
     def champion(self, task: str) -> str | None:
         """The version that serves the task, as far as is known."""
-        return self._champions.get(task)
+        served = self._served.get(task)
+        return None if served is None else served.champion
 
     def trusted(self, task: str) -> Trusted:
         """For each version of the task's student, the labels that it may answer. Empty: nothing is trusted."""
-        return self._trusted.get(task, {})
+        return self._trust.trusted.get(task, {})
+
+    def min_confidence(self, task: str, version: str) -> float:
+        """The calibrated confidence below which the teacher answers in the version's stead. Infinite: always."""
+        confidences = self._trust.confidences.get(task)
+        lowest = self._lowest[task]
+        return lowest if confidences is None else confidences.get(version, lowest)
+
+    def canary(self, task: str) -> Canary | None:
+        """The challenger that answers a share of the task's requests, where there is one."""
+        return self._canaries.get(task)
 
     def trusted_classes(self, task: str) -> int:
         """How many classes the champion may answer."""
@@ -83,15 +124,31 @@ class Snapshot:
         served = read_served(await self._student.probe())
         self.student_up = served is not None
         if served is not None:
-            self._note_champions({task: versions.champion for task, versions in served.items()})
+            self._note_served(served)
         elif was_up:
             _log.warning("student_down", effect="the teacher answers everything")
 
-    def _note_champions(self, champions: dict[str, str | None]) -> None:
-        for task, version in champions.items():
-            if version != self._champions.get(task):
-                _log.info("champion_seen", task=task, version=version, before=self._champions.get(task))
-        self._champions = champions
+    def _note_served(self, served: dict[str, Served]) -> None:
+        for task, versions in served.items():
+            before = self.champion(task)
+            if versions.champion != before:
+                _log.info("champion_seen", task=task, version=versions.champion, before=before)
+        self._served = served
+        self._meet_canaries()
+
+    def _meet_canaries(self) -> None:
+        """Bring the canaries in step with the shares in the ledger and the challengers that are loaded."""
+        found: dict[str, Canary] = {}
+        for task, share in self._shares.items():
+            served, known = self._served.get(task), self._canaries.get(task)
+            if served is not None and served.challenger == share.version:
+                same = known is not None and (known.version, known.share) == (share.version, share.share)
+                found[task] = known if known is not None and same else Canary(task, share.version, share.share)
+        for task in {*found, *self._canaries}:
+            before, now = self._canaries.get(task), found.get(task)
+            if before is not now:
+                _log.info("canary", task=task, version=now and now.version, share=now and now.share)
+        self._canaries = found
 
     async def _refresh_teachers(self) -> None:
         """Ask rarely while all are up: a teacher may be far away, and may count requests."""
@@ -108,40 +165,55 @@ class Snapshot:
 
     async def _refresh_trust(self) -> None:
         try:
-            trusted = await asyncio.to_thread(self._read_trust)
+            trust, shares = await asyncio.to_thread(self._read_ledger)
         except (SQLAlchemyError, StartupError, StateError) as error:
             if self._ledger_up:
-                _log.warning("ledger_away", error=str(error), effect="trust stays as it was")
-            self._ledger_up = False
-            if not self._trusted:
-                self._trusted = await asyncio.to_thread(self._read_file)
+                _log.warning("ledger_away", error=str(error), effect="trust stays as it was; no canary")
+            self._ledger_up, self._shares = False, {}
+            self._meet_canaries()
+            if self._trust is _NO_TRUST:
+                self._trust = await asyncio.to_thread(self._read_file)
             return
-        self._ledger_up = True
-        if trusted != self._trusted:
-            self._trusted = trusted
-            await asyncio.to_thread(self._write_file, trusted)
+        self._ledger_up, self._shares = True, shares
+        self._meet_canaries()
+        if trust != self._trust:
+            self._trust = trust
+            await asyncio.to_thread(self._write_file, trust)
 
-    def _read_trust(self) -> dict[str, Trusted]:
+    def _read_ledger(self) -> tuple[_Trust, dict[str, Share]]:
         if not self._migrated:
             self._ledger.migrate()
             self._migrated = True
-        return {task: self._ledger.trusted(task) for task in self._teachers}
-
-    def _read_file(self) -> dict[str, Trusted]:
-        try:
-            stored = _trust_decoder.decode(self._file.read_bytes())
-        except (OSError, msgspec.DecodeError):
-            return {}
-        return {
-            task: {version: frozenset(labels) for version, labels in versions.items()}
-            for task, versions in stored.items()
+        # Thresholds are written before trust: read after it, they are never older.
+        trusted = {task: self._ledger.trusted(task) for task in self._teachers}
+        confidences = {
+            task: {v: max(found, self._lowest[task]) for v, found in self._ledger.thresholds.confidences(task).items()}
+            for task in self._targeted
         }
+        return _Trust(trusted, confidences), self._ledger.canaries.all()
 
-    def _write_file(self, trusted: dict[str, Trusted]) -> None:
-        stored = {task: {v: sorted(labels) for v, labels in versions.items()} for task, versions in trusted.items()}
+    def _read_file(self) -> _Trust:
+        try:
+            kept = _kept_decoder.decode(self._file.read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return _NO_TRUST
+        return _Trust(
+            {task: {v: frozenset(labels) for v, labels in found.items()} for task, found in kept.trusted.items()},
+            {
+                task: {v: inf if one is None else max(one, self._lowest[task]) for v, one in found.items()}
+                for task, found in kept.confidences.items()
+                if task in self._targeted
+            },
+        )
+
+    def _write_file(self, trust: _Trust) -> None:
+        kept = _Kept(
+            {task: {v: sorted(labels) for v, labels in found.items()} for task, found in trust.trusted.items()},
+            {task: {v: None if one == inf else one for v, one in found.items()} for task, found in trust[1].items()},
+        )
         self._file.parent.mkdir(parents=True, exist_ok=True)
         draft = self._file.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(stored))
+        draft.write_bytes(msgspec.json.encode(kept))
         draft.replace(self._file)
 
 

@@ -18,6 +18,7 @@ from core.settings import PASSTHROUGH, PassthroughSettings, PrivacySettings, Tas
 from core.templates import Template
 from router.policy import UNLIMITED, Fallback
 from router.sampling import Sampler
+from router.templates import Unmatched
 from router.upstream import FallbackBudget, Upstream
 
 _SHOWN_CHARACTERS: Final = 80
@@ -69,6 +70,8 @@ class Task(Target):
         self.privacy = privacy
         self.labels: LabelSet = settings.label_set()
         self.templates: tuple[Template, ...] = settings.compiled_templates()
+        """Replaced as a whole when another is accepted."""
+        self.unmatched = Unmatched()
         self.sampler = sampler
         self.budget = budget
         """What falling back may cost; None: no limit."""

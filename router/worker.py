@@ -17,6 +17,7 @@ from core.settings import Settings, load_settings
 from core.telemetry import configure_logging
 from router.app import Gateway
 from router.metrics import Reporter
+from router.protocol import GatewayProtocol
 
 
 async def serve(settings: Settings, listener: socket.socket, metrics: socket.socket) -> None:
@@ -27,7 +28,8 @@ async def serve(settings: Settings, listener: socket.socket, metrics: socket.soc
     gateway = Gateway(settings)
     config = uvicorn.Config(
         gateway,
-        http="httptools",
+        http=GatewayProtocol,
+        proxy_headers=False,  # nothing here depends on who is at the other end
         access_log=False,
         log_level="warning",
         server_header=False,

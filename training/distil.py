@@ -16,6 +16,8 @@ from core.models.base import Classifier
 from core.models.calibration import fit_temperature, softmax
 from core.models.folder import Card, write_folder
 from core.settings import DistilSettings, TaskSettings
+from monitoring.statistics.selective import Selection
+from training.cascade import judge_threshold
 from training.evaluation import Evaluation, evaluate
 from training.examples import Example, deduplicate, examples_digest, gold_labels, hard_labels, target_distributions
 from training.ngram import OnEpoch
@@ -47,6 +49,8 @@ class DistilResult:
     """On the hold-out, which neither taught nor calibrated."""
     verdicts: tuple[Verdict, ...]
     """Which classes it may answer."""
+    threshold: Selection | None = None
+    """From which confidence on; None: `trust.min_confidence`."""
 
 
 def distil(
@@ -108,6 +112,7 @@ def distil_parts(
         min_confidence=task.trust.min_confidence,
     )
     verdicts = judge_classes(probabilities, answers, labels, task.trust)
+    threshold = judge_threshold(probabilities.max(axis=1), probabilities.argmax(axis=1), answers, verdicts, task.trust)
     report(Progress("calibrate", 1, 1))
     card = Card(
         task=name,
@@ -125,7 +130,7 @@ def distil_parts(
     )
     taught = pack_taught(example.text for example in (*parts.train, *parts.calibration))
     written = write_folder(folder, student, card, {TAUGHT_FILE: taught})
-    return DistilResult(written, card, evaluation, tuple(verdicts))
+    return DistilResult(written, card, evaluation, tuple(verdicts), threshold)
 
 
 def teach(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["fit", "traffic", "label", "train", "calibrate", "register", "trial", "done"]
+Stage = Literal["fit", "traffic", "label", "train", "calibrate", "register", "trial", "canary", "done"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.errors import DataError
-from core.ledger import AuditEntry, Ledger
+from core.ledger import AuditEntry, Canary, Ledger
 from core.registry import Registry
 
 CHAMPION: Final = "champion"
@@ -30,6 +30,7 @@ def promote(
     _require_trust(ledger, task, version)
     aliases = registry.aliases(task) or {}
     before = aliases.get(CHAMPION)
+    ledger.canaries.end(task)
     if before != version:
         registry.set_alias(task, CHAMPION, version)
     if aliases.get(CHALLENGER) == version:
@@ -40,10 +41,19 @@ def promote(
 
 
 def challenge(registry: Registry, ledger: Ledger, task: str, version: str, *, actor: str, run: str = "") -> None:
-    """Make a version challenger: shadow calls are answered by it too, clients are not."""
+    """Make a version challenger: shadow calls are answered by it too, and clients not before its canary."""
     if registry.version_of(task, CHALLENGER) != version:
         registry.set_alias(task, CHALLENGER, version)
         ledger.audit(actor, "challenge", task, version, {"run": run})
+
+
+def begin_canary(ledger: Ledger, canary: Canary, *, actor: str, run: str = "") -> Canary:
+    """Let a challenger answer its share of live requests, until it is promoted or dismissed; returns what stands."""
+    stands = ledger.canaries.begin(canary)
+    trail, written = ledger.audit_trail(canary.task, limit=_TRAIL), {"run": run, "share": stands.share}
+    if not any((e.action, e.version, e.detail) == ("canary", canary.version, written) for e in trail):
+        ledger.audit(actor, "canary", canary.task, canary.version, written)
+    return stands
 
 
 def dismiss(
@@ -56,10 +66,14 @@ def dismiss(
     action: str = "refuse",
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Refuse a version: it is challenger no more. It stays registered, so that a person may look, or promote it.
+    """Refuse a version: it is challenger no more, and answers no client.
+
+    It stays registered, so that a person may look, or promote it.
 
     `version` may be empty: a candidate that was refused before it was registered.
     """
+    if version:
+        ledger.canaries.end(task, version)
     if version and registry.version_of(task, CHALLENGER) == version:
         registry.set_alias(task, CHALLENGER, None)
     written = dict(detail or {})

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from core.ledger import Ledger, Trust
+from core.ledger import Ledger, Threshold, Trust
 from core.models.folder import read_card
 from core.registry import Registry
+from monitoring.statistics.selective import Selection
+from training.cascade import describe
 from training.promotion import CHAMPION
 from training.promotion import promote as make_champion
 from training.trust import Verdict
@@ -35,6 +37,7 @@ def register(
     folder: Path,
     verdicts: Sequence[Verdict],
     *,
+    threshold: Selection | None = None,
     promote: bool = False,
     actor: str = "trainer",
     run: str = "",
@@ -45,7 +48,7 @@ def register(
     a task becomes champion, since all that it is not trusted with goes to the teacher as before; a later one stays a
     candidate unless `promote`. Each step is audited.
     """
-    version = enter(registry, ledger, task, folder, verdicts, actor=actor, run=run)
+    version = enter(registry, ledger, task, folder, verdicts, threshold=threshold, actor=actor, run=run)
     trusted = sum(verdict.trusted for verdict in verdicts)
     champion = registry.version_of(task, CHAMPION)
     if promote or champion is None:
@@ -61,6 +64,7 @@ def enter(
     folder: Path,
     verdicts: Sequence[Verdict],
     *,
+    threshold: Selection | None,
     actor: str,
     run: str,
 ) -> str:
@@ -70,10 +74,21 @@ def enter(
     """
     tags = {"tutelage.architecture": read_card(folder).architecture} | ({_RUN_TAG: run} if run else {})
     version = _version_of_run(registry, task, run) or registry.register(task, folder, tags)
-    ledger.set_trust(task, version, trust_rows(task, version, verdicts))
+    write_trust(ledger, task, version, verdicts, threshold)
     trusted = sum(verdict.trusted for verdict in verdicts)
     ledger.audit(actor, "register", task, version, {"run": run, "trusted": trusted, "classes": len(verdicts)})
     return version
+
+
+def write_trust(
+    ledger: Ledger, task: str, version: str, verdicts: Sequence[Verdict], threshold: Selection | None
+) -> None:
+    """Write down what a version may answer, and from which confidence on: that first, so that nothing less goes out."""
+    row = None
+    if threshold is not None:
+        row = Threshold(task, version, threshold.confidence, threshold.target, describe(threshold), time.time())
+    ledger.thresholds.replace(task, version, row)
+    ledger.set_trust(task, version, trust_rows(task, version, verdicts))
 
 
 def trust_rows(task: str, version: str, verdicts: Sequence[Verdict]) -> list[Trust]:

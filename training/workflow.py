@@ -153,7 +153,15 @@ def make_student(
     try:
         ledger.migrate()
         registered = register(
-            open_registry(settings), ledger, name, result.folder, result.verdicts, promote=promote, actor=actor, run=run
+            open_registry(settings),
+            ledger,
+            name,
+            result.folder,
+            result.verdicts,
+            threshold=result.threshold,
+            promote=promote,
+            actor=actor,
+            run=run,
         )
     finally:
         ledger.close()

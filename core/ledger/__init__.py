@@ -12,9 +12,12 @@ from core.ledger.runs import Run, Runs, RunState
 from core.ledger.snapshots import Snapshot, Snapshots
 from core.ledger.spend import Spend, Spends
 from core.ledger.store import AuditEntry, Ledger, Trust
+from core.ledger.templates import AcceptedTemplate, Templates, templates_in_force
 from core.ledger.thresholds import Threshold, Thresholds
+from core.ledger.unknown_templates import UnknownTemplate, UnknownTemplates
 
 __all__ = [
+    "AcceptedTemplate",
     "Alarm",
     "AlarmState",
     "Alarms",
@@ -37,8 +40,12 @@ __all__ = [
     "Snapshots",
     "Spend",
     "Spends",
+    "Templates",
     "Threshold",
     "Thresholds",
     "Tombstones",
     "Trust",
+    "UnknownTemplate",
+    "UnknownTemplates",
+    "templates_in_force",
 ]

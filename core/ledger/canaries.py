@@ -42,10 +42,13 @@ class Canaries:
             return self.get(canary.task) or self.begin(canary)
         return canary
 
-    def end(self, task: str) -> bool:
-        """Give the champion all requests of a task again. False: it had them."""
+    def end(self, task: str, version: str | None = None) -> bool:
+        """Give the champion all requests of a task again. False: it had them, or `version` is another challenger."""
+        ended = delete(canaries).where(canaries.c.task == task)
+        if version is not None:
+            ended = ended.where(canaries.c.version == version)
         with self._engine.begin() as connection:
-            return connection.execute(delete(canaries).where(canaries.c.task == task)).rowcount == 1
+            return connection.execute(ended).rowcount == 1
 
     def get(self, task: str) -> Canary | None:
         """The canary of a task; None where there is none."""

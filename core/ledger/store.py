@@ -27,7 +27,9 @@ from core.ledger.runs import Runs
 from core.ledger.snapshots import Snapshots
 from core.ledger.spend import Spends
 from core.ledger.tables import SCHEMA, audit, meta, metadata, trust
+from core.ledger.templates import Templates
 from core.ledger.thresholds import Thresholds
+from core.ledger.unknown_templates import UnknownTemplates
 
 _BUSY_SECONDS = 10.0
 
@@ -82,6 +84,10 @@ class Ledger:
         """From which confidence on versions may answer."""
         self.canaries = Canaries(self._engine)
         """Which challengers answer a share of live requests."""
+        self.templates = Templates(self._engine)
+        """The prompt templates that were accepted."""
+        self.unknown_templates = UnknownTemplates(self._engine)
+        """Those that clients use and no task knows."""
         self.keys = Keys(self._engine)
         """The API keys."""
         self.spend = Spends(self._engine)

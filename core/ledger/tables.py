@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 
 metadata: Final = MetaData()
 
@@ -219,4 +219,34 @@ deleted_data: Final = Table(
     Column("examples", Integer, nullable=False),
     Column("at", Double, nullable=False),
     Index("deleted_data_by_run", "run"),
+)
+
+accepted_templates: Final = Table(
+    "accepted_templates",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("version", String(80), primary_key=True),
+    Column("template", Text, nullable=False),  # JSON
+    Column("source", String(32), nullable=False),  # the unknown template that it came of
+    Column("actor", String(256), nullable=False),
+    Column("accepted_at", Double, nullable=False),
+    Column("dropped_at", Double),  # a dropped one stays: exchanges that it read name its version
+)
+
+unknown_templates: Final = Table(
+    "unknown_templates",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("id", String(32), primary_key=True),
+    Column("state", String(16), nullable=False),  # `new` or `rejected`
+    Column("roles", Text, nullable=False),  # JSON
+    Column("template", Text, nullable=False),  # JSON: the suggestion; empty: there is none, or it may not be stored
+    Column("withheld", String(16), nullable=False),  # why it is not whole: `hashed`, `none`, `redacted`, or empty
+    Column("example", Text, nullable=False),  # JSON; empty: none may be stored, or it was deleted
+    Column("exchange", String(64), nullable=False),  # whose messages the example is
+    Column("user", Text, nullable=False),  # and who asked it
+    Column("requests", BigInteger, nullable=False),
+    Column("among", BigInteger, nullable=False),  # all requests of the task meanwhile
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
 )

@@ -90,8 +90,8 @@ def read_frames(
     """Read complete frames from `offset` on, in order, across segments: about `max_bytes` of them, at least one.
 
     `segments` are the source's, for a caller that has just listed them. Where the first of them are gone, reading
-    begins with the first that is there. A torn frame at the source's end
-    is not returned: its writer is still at it, or died over it, and then never said that it had accepted the record.
+    begins with the first that is there. A torn frame at the source's end is not returned: its writer is still at it, or
+    died over it, and then never said that it had accepted the record.
 
     Raises StateError that names file and offset where the first frame to be read is damaged.
     """

@@ -7,6 +7,7 @@ neither. In the latter two the client's `user` is a keyed hash as well, so that 
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -105,6 +106,12 @@ class Privacy:
     def hashed_user(self, user: str) -> str:
         """The keyed hash of a `user`; the same in all tasks."""
         return self._hash(b"user", user)
+
+    def fingerprint(self, text: str) -> str:
+        """By what a text is known again where it is not stored: a hash; keyed wherever not everything may be read."""
+        if self._full and self._redactor is None:
+            return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[: 2 * _HASH_BYTES]
+        return self._hash(b"fingerprint", text).removeprefix(HASHED)
 
     def note(self, text: str) -> str:
         """What may be stored of free text beside an exchange: an error that an upstream words, a client's comment."""

@@ -76,6 +76,8 @@ class GatewaySettings(Section):
     """Requests under way in one worker; more are shed at once with 429."""
     deadline_seconds: float = Field(120.0, gt=0)
     """A request that has no answer by then ends with 504."""
+    read_seconds: float = Field(30.0, gt=0)
+    """How long a client may take to send its request; then it gets 408."""
     student_seconds: float = Field(5.0, gt=0)
     """How long the student has; then the teacher is asked in its stead (`over_deadline`)."""
     refresh_seconds: float = Field(1.0, gt=0)
@@ -109,7 +111,7 @@ class LogSettings(Section):
     max_bytes: int = Field(2 * 1024 * 1024 * 1024, ge=1024 * 1024)
     """Upper bound of the log on disk, which all workers share; past it records are dropped and counted. Several workers
     may pass it by a segment each. From nine tenths of it on, the oldest segments that are shipped are deleted, archived
-    or not."""
+    or not: a tenth of it should hold a few seconds of traffic."""
     min_free_bytes: int = Field(128 * 1024 * 1024, ge=0)
     """The log leaves so much of its disk free: with less, records are dropped and counted. With less than twice as
     much, the oldest segments that are shipped are deleted."""

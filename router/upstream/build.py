@@ -6,10 +6,10 @@ from core.settings import PassthroughSettings, StudentSettings, TeacherSettings
 from router.upstream.upstream import Upstream
 
 
-def student_upstream(settings: StudentSettings) -> Upstream:
+def student_upstream(settings: StudentSettings, name: str = "the student") -> Upstream:
     """The student, with its replicas. Its paths begin with /v1. Raises SettingsError for an unusable address."""
     return Upstream(
-        "the student",
+        name,
         settings.base_urls,
         settings.timeouts,
         breaker=settings.breaker,

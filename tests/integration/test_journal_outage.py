@@ -75,7 +75,7 @@ async def shipping(settings: Settings) -> AsyncIterator[Shipper]:
 
 async def until(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(condition):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - neither files nor other processes have an event
             await asyncio.sleep(0.1)
 
 

@@ -61,9 +61,15 @@ class Running:
             assert time.monotonic() < deadline, "it did not come to pass"
             time.sleep(0.02)
 
-    def metric(self, name: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's lines that have these labels."""
         lines = httpx.get(f"{self.url}/metrics").text.splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith((f"{name}{{", f"{name} ")) and all(label in line for label in wanted)
+        )
 
     def records(self) -> list[Exchange]:
         """The exchanges that stand in the local log."""
@@ -86,7 +92,7 @@ class Running:
 
 
 def run_gateway(stack: ExitStack, folder: Path, student_url: str, **overrides: Any) -> Running:
-    """Start a gateway whose settings are overridden, by section."""
+    """Start a gateway whose settings are overridden, by section; `further` holds more tasks, by name, as it is asked."""
     teacher = Teacher()
     teacher_url = stack.enter_context(asgi_server(teacher))
     task: dict[str, Any] = {
@@ -98,8 +104,10 @@ def run_gateway(stack: ExitStack, folder: Path, student_url: str, **overrides: A
     document = {
         "state": str(folder / "state"),
         "student": {"url": student_url},
+        "redis": {"port": free_port()},  # nobody is there: limits are kept by the gateway alone
         "gateway": {"refresh_seconds": 0.05} | overrides.pop("gateway", {}),
-        "tasks": {"desk": task},
+        "tasks": {"desk": task}
+        | {name: task | {"aliases": []} | changes for name, changes in overrides.pop("further", {}).items()},
     } | overrides
     settings = load_settings(write_settings(folder / "tutelage.yaml", document))
     ledger = Ledger(settings.ledger_url)

@@ -96,6 +96,9 @@ class Teacher:
         if self.behaviour == "hang":
             await self._hang(receive)
             return
+        if self.behaviour == "cut_early":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         elsewhere = openai_answers.events(path, request, self.label, self.prompt_tokens)
         if elsewhere is not None:
             await send({"type": "http.response.body", "body": "".join(elsewhere).encode(), "more_body": False})

@@ -50,7 +50,8 @@ def second_wave(count: int, seed: int = 0) -> list[tuple[str, str]]:
 
 
 def config(folder: Path, teacher_url: str = "http://127.0.0.1:9/v1", **retrain: Any) -> Path:
-    given = {"trial_comparisons": 60, "trial_minimum": 40, "label_budget": 0, "cooldown_minutes": 0, "recent_texts": 0}
+    quick = {"trial_comparisons": 60, "trial_minimum": 40, "canary_requests": 0}
+    given = quick | {"label_budget": 0, "cooldown_minutes": 0, "recent_texts": 0}
     document = {
         "state": str(folder / "state"),
         "tasks": {

@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from training.canary import Side
 from training.compare import Limits, Pairs, compare
 from training.gates import judge
 from training.runs.picture import draw_differences
 from training.runs.report import ClassLine, Report, render
-from training.runs.results import About, CandidateResult, DataResult, TrafficResult, TrialResult
+from training.runs.results import About, CanaryResult, CandidateResult, DataResult, TrafficResult, TrialResult
 
 EVIL = '<script>alert("x")</script>'
 LABELS = ["order", EVIL, "praise"]
@@ -65,6 +66,7 @@ def _report(**changes):
         "trained": CandidateResult("ngram", 0, 1.0, 0.9, 3, {}),
         "gates": gates,
         "trial": TrialResult("complete", 300, 1.0, 200, 0.2, gates.paired, []),
+        "canary": CanaryResult("complete", 0.05, 1.5, Side(200, 3, 2), Side(3800, 7, 6), 1.25),
         "classes": lines,
         "class_fdr": 0.1,
         "teacher_calls": 205,
@@ -80,6 +82,7 @@ def test_the_page_says_why_and_whom_it_would_hurt():
     assert "Trial on live traffic" in page
     assert page.count('class="tag hurt"') == 1
     assert "205" in page
+    assert "5 % of users for 1.50 hours, ended: complete; it failed 3 of 200 requests" in page
 
 
 def test_nothing_in_it_is_taken_for_markup_and_nothing_is_fetched():
@@ -91,7 +94,14 @@ def test_nothing_in_it_is_taken_for_markup_and_nothing_is_fetched():
 
 
 @pytest.mark.parametrize(
-    "missing", [("trial",), ("trial", "gates"), ("trial", "gates", "trained"), ("trial", "gates", "trained", "data")]
+    "missing",
+    [
+        ("canary",),
+        ("canary", "trial"),
+        ("canary", "trial", "gates"),
+        ("canary", "trial", "gates", "trained"),
+        ("canary", "trial", "gates", "trained", "data"),
+    ],
 )
 def test_a_run_that_did_not_come_far_has_a_page_too(missing):
     report = _report(**dict.fromkeys(missing), **({"classes": []} if "gates" in missing else {}))

@@ -1,4 +1,4 @@
-"""Retraining runs: data -> candidate -> gates -> register -> trial -> verdict.
+"""Retraining runs: data -> candidate -> gates -> register -> trial -> canary -> verdict.
 
 Each step's result is in the ledger before the next step begins, so a run whose trainer dies is taken up at the first
 step that is not finished. Every step may therefore be done twice, and is written so that this does no harm.

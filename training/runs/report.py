@@ -18,7 +18,16 @@ from training.compare import ClassResult, PairedResult
 from training.gates import GateReport
 from training.runs.context import RunContext
 from training.runs.picture import draw_differences
-from training.runs.results import About, CandidateResult, DataResult, RegisterResult, TrafficResult, TrialResult, found
+from training.runs.results import (
+    About,
+    CanaryResult,
+    CandidateResult,
+    DataResult,
+    RegisterResult,
+    TrafficResult,
+    TrialResult,
+    found,
+)
 from training.runs.verdict import Verdict
 from training.whole import write_whole
 
@@ -66,6 +75,7 @@ class Report(msgspec.Struct, frozen=True):
     trained: CandidateResult | None
     gates: GateReport | None
     trial: TrialResult | None
+    canary: CanaryResult | None
     classes: list[ClassLine]
     class_fdr: float
     teacher_calls: int
@@ -89,7 +99,7 @@ def build_report(context: RunContext, run: Run, verdict: Verdict) -> Report:
     settings = context.settings.tasks.get(run.task)
     about = found(run, "about", About) or About("", 0.0)
     data, trial = found(run, "data", DataResult), found(run, "trial", TrialResult)
-    gates = found(run, "gates", GateReport)
+    gates, canary = found(run, "gates", GateReport), found(run, "canary", CanaryResult)
     registered = found(run, "register", RegisterResult)
     candidate = registered.version if registered else ""
     hurt = set(gates.paired.hurt if gates else [])
@@ -101,7 +111,7 @@ def build_report(context: RunContext, run: Run, verdict: Verdict) -> Report:
         task=run.task,
         state=verdict.state.value,
         headline=_HEADLINES[verdict.state],
-        reason=_reasons(verdict, gates, trial),
+        reason=_reasons(verdict, gates, trial, canary),
         hurt=sorted(hurt),
         champion=run.champion,
         candidate=candidate,
@@ -113,6 +123,7 @@ def build_report(context: RunContext, run: Run, verdict: Verdict) -> Report:
         trained=found(run, "candidate", CandidateResult),
         gates=gates,
         trial=trial,
+        canary=canary,
         classes=[
             _line(result, trust, context.ledger.trust(run.task, run.champion), about, hurt)
             for result in (gates.paired.classes if gates else [])
@@ -164,11 +175,13 @@ def _line(
     )
 
 
-def _reasons(verdict: Verdict, gates: GateReport | None, trial: TrialResult | None) -> list[str]:
+def _reasons(
+    verdict: Verdict, gates: GateReport | None, trial: TrialResult | None, canary: CanaryResult | None
+) -> list[str]:
     if verdict.state is RunState.REFUSED and gates is not None and not gates.passed:
         return [refusal.text for refusal in gates.refusals]
     if verdict.state is RunState.REFUSED and trial is not None:
-        return list(trial.refusals)
+        return list(trial.refusals or (canary.refusals if canary is not None else ()))
     return [verdict.reason]
 
 

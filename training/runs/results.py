@@ -7,9 +7,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from core.ledger import Run
+from training.canary import Side
 from training.compare import PairedResult
 
-STEPS: Final = ("await_traffic", "data", "candidate", "gates", "register", "trial", "verdict")
+STEPS: Final = ("await_traffic", "data", "candidate", "gates", "register", "trial", "canary", "verdict")
 FIRST_STEP: Final = STEPS[0]
 
 T = TypeVar("T")
@@ -93,6 +94,22 @@ class TrialResult(msgspec.Struct, frozen=True):
     """Of the teacher, for the comparisons that it used: the others had been answered by it anyway."""
     cost_usd: float
     paired: PairedResult | None = None
+    refusals: list[str] = []
+
+
+class CanaryResult(msgspec.Struct, frozen=True):
+    """Step `canary`. `refusals` empty: it has passed."""
+
+    ended: str
+    """`complete`, `timeout`, `stopped` (something spoke against it), `skipped` (the settings want none), or as a trial:
+    `by_hand`, `replaced`."""
+    share: float = 0.0
+    """Of users, that were the candidate's."""
+    hours: float = 0.0
+    candidate: Side = Side()
+    champion: Side = Side()
+    slowdown: float | None = None
+    """How many times as long as the champion it took at the same time, in the median."""
     refusals: list[str] = []
 
 

@@ -19,11 +19,12 @@ from core.errors import DataError, ModelFolderError, PermissionDeniedError, Sett
 from core.ledger import Run, RunState
 from training.gates import GateReport
 from training.runs.await_traffic import await_traffic
+from training.runs.canary import watch_canary
 from training.runs.context import RunContext
 from training.runs.judge import run_gates
 from training.runs.prepare import collect_data, make_candidate
 from training.runs.report import write_report
-from training.runs.results import RegisterResult
+from training.runs.results import RegisterResult, TrialResult
 from training.runs.trial import register_candidate, watch_trial
 from training.runs.verdict import Verdict, decide, give_up
 
@@ -48,13 +49,19 @@ def _after_gates(result: msgspec.Struct) -> str:
     return "register" if isinstance(result, GateReport) and result.passed else "verdict"
 
 
+def _after_trial(result: msgspec.Struct) -> str:
+    passed = isinstance(result, TrialResult) and not result.refusals and result.ended != "by_hand"
+    return "canary" if passed else "verdict"
+
+
 _STEPS: Final = {
     "await_traffic": _Step(await_traffic, _always("data")),
     "data": _Step(collect_data, _always("candidate")),
     "candidate": _Step(make_candidate, _always("gates")),
     "gates": _Step(run_gates, _after_gates),
     "register": _Step(register_candidate, _always("trial")),
-    "trial": _Step(watch_trial, _always("verdict")),
+    "trial": _Step(watch_trial, _after_trial),
+    "canary": _Step(watch_canary, _always("verdict")),
 }
 """All but the last step, `verdict`."""
 

@@ -16,7 +16,7 @@ from training.runs.context import RunContext
 from training.runs.judge import limits_of
 from training.runs.prepare import candidate_folder
 from training.runs.results import RegisterResult, TrialResult, needed
-from training.runs.trust_evidence import candidate_verdicts
+from training.runs.trust_evidence import judge_candidate
 
 _HOUR: Final = 3600.0
 
@@ -32,8 +32,17 @@ _TRIED: Final = """
 def register_candidate(context: RunContext, run: Run) -> RegisterResult:
     """Register the candidate with its trust, and make it challenger."""
     folder = candidate_folder(context, run)
-    verdicts = candidate_verdicts(context, run, [])
-    version = enter(context.registry, context.ledger, run.task, folder, verdicts, actor=context.actor, run=run.id)
+    judged = judge_candidate(context, run, [])
+    version = enter(
+        context.registry,
+        context.ledger,
+        run.task,
+        folder,
+        judged.verdicts,
+        threshold=judged.threshold,
+        actor=context.actor,
+        run=run.id,
+    )
     challenge(context.registry, context.ledger, run.task, version, actor=context.actor, run=run.id)
     return RegisterResult(version, context.clock())
 

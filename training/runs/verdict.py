@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from core.ledger import Run, RunState
 from training.gates import GateReport
 from training.promotion import dismiss, promote
-from training.register import trust_rows
+from training.register import write_trust
 from training.runs.context import RunContext
-from training.runs.results import RegisterResult, TrialResult, found, needed
+from training.runs.results import CanaryResult, RegisterResult, TrialResult, found, needed
 from training.runs.trial import tried
-from training.runs.trust_evidence import candidate_verdicts
+from training.runs.trust_evidence import judge_candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,26 @@ def decide(context: RunContext, run: Run) -> Verdict:
     version = needed(run, "register", RegisterResult).version
     if trial.ended == "by_hand":
         return Verdict(RunState.PROMOTED, f"version {version} was promoted by hand during its trial")
-    verdicts = candidate_verdicts(context, run, tried(context, run, version))
-    context.ledger.set_trust(run.task, version, trust_rows(run.task, version, verdicts))
-    trusted = sum(verdict.trusted for verdict in verdicts)
+    canary = found(run, "canary", CanaryResult) or CanaryResult("skipped")
+    if canary.refusals:
+        return _refuse(context, run, canary.refusals)
+    if canary.ended == "by_hand":
+        return Verdict(RunState.PROMOTED, f"version {version} was promoted by hand during its canary")
+    judged = judge_candidate(context, run, tried(context, run, version))
+    write_trust(context.ledger, run.task, version, judged.verdicts, judged.threshold)
     promote(
         context.registry,
         context.ledger,
         run.task,
         version,
         actor=context.actor,
-        detail={"from": run.champion, "run": run.id, "trusted": trusted},
+        detail={"from": run.champion, "run": run.id, "trusted": judged.trusted},
     )
+    passed = "the gates and its trial" if canary.ended == "skipped" else "the gates, its trial and its canary"
     return Verdict(
         RunState.PROMOTED,
-        f"version {version} has passed the gates and its trial, and replaces version {run.champion}; it may answer "
-        f"{trusted} of {len(verdicts)} classes",
+        f"version {version} has passed {passed}, and replaces version {run.champion}; it may answer "
+        f"{judged.trusted} of {len(judged.verdicts)} classes",
     )
 
 

@@ -1,0 +1,104 @@
+"""From what is known of unmatched requests to what may be written down of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Final, Literal
+
+from core.ledger import UnknownTemplate
+from core.privacy import Privacy
+from core.templates import MessagePattern, Template, build_template, encode_template
+from router.templates.unmatched import Family, Group, Unmatched
+
+_ID_CHARACTERS: Final = 10
+
+
+class Reporter:
+    """Makes the reports of one task, as far as its privacy allows. What was not written yet stays in the next one."""
+
+    def __init__(self, task: str, privacy: Privacy, store: Literal["full", "hashed", "none"]) -> None:
+        """`store` is what `privacy` was made for."""
+        self._task = task
+        self._privacy = privacy
+        self._store = store
+        self._seen: dict[str, UnknownTemplate] = {}
+        self.requests = 0
+        """All requests of the task meanwhile."""
+        self.replaced: dict[tuple[str, str], None] = {}
+        """`(old id, new id)` of suggestions that have become others, in their order."""
+
+    @property
+    def seen(self) -> list[UnknownTemplate]:
+        """What is to be written down."""
+        return list(self._seen.values())
+
+    def take(self, unmatched: Unmatched) -> None:
+        """Add what was counted, which begins anew with that."""
+        self.requests += unmatched.requests
+        unmatched.requests = 0
+        for family in unmatched.families:
+            for group in (family.rest, *family.shapes):
+                if group.requests:
+                    self._add(self._unknown(family, group))
+                    group.requests = 0
+        for family, before, group in unmatched.take_changes():
+            self.replaced[self._identify(family, before), self._identify(family, group.template)] = None
+
+    def written(self) -> None:
+        """Begin the next report: this one has been written down."""
+        self._seen, self.requests, self.replaced = {}, 0, {}
+
+    def user(self, user: str) -> str:
+        """What may be stored of who asked."""
+        return self._privacy.user(user)
+
+    def _add(self, one: UnknownTemplate) -> None:
+        before = self._seen.get(one.id)
+        if before is not None:
+            one = replace(one, requests=one.requests + before.requests, first_seen=before.first_seen)
+        self._seen[one.id] = one
+
+    def _unknown(self, family: Family, group: Group) -> UnknownTemplate:
+        template = group.template
+        identifier = self._identify(family, None if group is family.rest else template)
+        if self._store != "full":
+            return UnknownTemplate(
+                self._task,
+                identifier,
+                family.roles,
+                group.requests,
+                group.first_seen,
+                group.last_seen,
+                withheld=self._store,
+            )
+        shown = self._redacted(template) if template is not None else None
+        example = group.examples[-1] if group.examples else None
+        return UnknownTemplate(
+            self._task,
+            identifier,
+            family.roles,
+            group.requests,
+            group.first_seen,
+            group.last_seen,
+            template=shown,
+            withheld="redacted" if shown != template else "",
+            example=tuple((role, self._text(text)) for role, text in example.messages) if example is not None else (),
+            exchange=example.exchange if example is not None else "",
+            user=self._privacy.user(example.user) if example is not None else "",
+        )
+
+    def _identify(self, family: Family, template: Template | None) -> str:
+        """The same in every worker. `template` None: the rest of the family."""
+        content = json.dumps(family.roles) if template is None else encode_template(template)
+        return self._privacy.fingerprint(f"{self._task}\0{content}")[:_ID_CHARACTERS]
+
+    def _redacted(self, template: Template) -> Template:
+        patterns = [
+            MessagePattern(pattern.role, tuple(self._text(literal) for literal in pattern.literals), pattern.holes)
+            for pattern in template.patterns
+        ]
+        return build_template(template.name, patterns)
+
+    def _text(self, text: str) -> str:
+        return self._privacy.text(text).text or ""

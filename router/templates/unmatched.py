@@ -1,0 +1,222 @@
+"""Requests of one task that no template fits: counted on the request path, and learnt from beside it.
+
+Requests with the same roles are a *family*. In a family, at least `ENOUGH` different requests that share their prompt
+become a *shape*, a suggested template; what fits no shape is the family's *rest*. Everything is bounded: families,
+shapes, examples, and the text that is kept of any of them. Whether a shape is the same job under another prompt or a
+different job altogether nobody can tell from here: a person accepts, or nobody does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from core.templates import Template, first_match
+from router.templates.likeness import LEAST_COMMON, Messages, alike, literal_characters, same_frame, suggest
+
+ENOUGH: Final = 5
+"""So many different examples make a suggestion."""
+
+MAX_FAMILIES: Final = 10
+MAX_SHAPES: Final = 4
+
+_MAX_MESSAGES: Final = 64
+_MAX_CHARACTERS: Final = 32_000
+"""Of a request that is learnt from; a longer one is only counted."""
+_MAX_WAITING: Final = 16
+_MAX_POOL: Final = 16
+_MAX_EXAMPLES: Final = 24
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+class Example(NamedTuple):
+    """One request, kept in memory only."""
+
+    messages: Messages
+    exchange: str
+    user: str
+
+
+class Group:
+    """Requests that are counted together: a shape, or the rest of a family."""
+
+    __slots__ = ("examples", "first_seen", "last_seen", "requests", "template")
+
+    def __init__(self, examples: list[Example], template: Template | None = None, at: float = 0.0) -> None:
+        self.examples = examples
+        self.template = template
+        """What is suggested; None: too few different examples."""
+        self.requests = 0
+        """Since they were last taken."""
+        self.first_seen = self.last_seen = at
+
+
+class Family:
+    """Requests with the same roles. Without roles: all those of which there are too many kinds."""
+
+    __slots__ = ("rest", "roles", "shapes", "waiting")
+
+    def __init__(self, roles: tuple[str, ...]) -> None:
+        self.roles = roles
+        self.shapes: list[Group] = []
+        self.rest = Group([])
+        self.waiting: list[Example] = []
+
+    @property
+    def last_seen(self) -> float:
+        """When a request of it came last."""
+        return max(group.last_seen for group in (self.rest, *self.shapes))
+
+
+class Change(NamedTuple):
+    """What was suggested before of what is now `after`; None: it was the rest of its family."""
+
+    family: Family
+    before: Template | None
+    after: Group
+
+
+class Unmatched:
+    """The unmatched requests of one task. For one event loop."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        """All requests of the task that a template could have fitted, since they were last taken."""
+        self._families: dict[tuple[str, ...], Family] = {}
+        self._others = Family(())
+        self._changes: list[Change] = []
+
+    @property
+    def families(self) -> list[Family]:
+        """All of which something was seen."""
+        found = [*self._families.values(), self._others]
+        return [family for family in found if family.last_seen]
+
+    def note(self, messages: Sequence[tuple[str, str]], exchange: str, user: str, at: float) -> None:
+        """Count a request; on the request path. `at`: seconds since the epoch."""
+        family = self._families.get(tuple([role for role, _ in messages]))
+        if family is None:
+            family = self._new_family(messages)
+        for shape in family.shapes:
+            template = shape.template
+            if template is not None and template.match(messages) is not None:
+                shape.requests += 1
+                shape.last_seen = at
+                return
+        rest = family.rest
+        rest.requests += 1
+        rest.last_seen = at
+        if not rest.first_seen:
+            rest.first_seen = at
+        if len(family.waiting) < _MAX_WAITING and sum([len(text) for _, text in messages]) <= _MAX_CHARACTERS:
+            family.waiting.append(Example(tuple(messages), exchange, user))
+
+    async def learn(self) -> None:
+        """Learn from what was noted; lets requests pass in between."""
+        for family in self.families:
+            waiting, family.waiting = family.waiting, []
+            for example in waiting:
+                self._place(family, example)
+                await asyncio.sleep(0)
+            rest = family.rest
+            different = len(rest.examples) >= ENOUGH and family.roles
+            rest.template = suggest([example.messages for example in rest.examples]) if different else None
+
+    def drop_known(self, templates: Sequence[Template]) -> None:
+        """Drop what is no longer unmatched, since `templates` are the task's from now on."""
+        self._drop(lambda example: first_match(templates, example.messages) is not None)
+
+    def forget(self, gone: Callable[[Example], bool]) -> None:
+        """Drop the examples that must go, and suggestions that have too few left to stand on."""
+        self._drop(gone)
+
+    def take_changes(self) -> list[Change]:
+        """Which suggestions have become others since this was last asked."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def shed(self, before: float) -> None:
+        """Forget families of which nothing was seen since `before` (seconds since the epoch).
+
+        Where others wait for room, the one that was seen longest ago goes as well.
+        """
+        kept = [family for family in self._families.values() if family.last_seen >= before]
+        kept.sort(key=lambda family: family.last_seen)
+        crowded, self._others.waiting = bool(self._others.waiting), []
+        self._families = {family.roles: family for family in kept[crowded and len(kept) >= MAX_FAMILIES :]}
+
+    def _new_family(self, messages: Sequence[tuple[str, str]]) -> Family:
+        roles = tuple(role for role, _ in messages)
+        if len(self._families) >= MAX_FAMILIES or len(roles) > _MAX_MESSAGES or not _ROLES.issuperset(roles):
+            return self._others
+        return self._families.setdefault(roles, Family(roles))
+
+    def _place(self, family: Family, example: Example) -> None:
+        rest = family.rest
+        if not family.roles:
+            rest.examples = [example]
+            return
+        for shape in family.shapes:
+            if _fits(shape, example) or self._widen(family, shape, example):
+                _move(1, rest, shape)
+                return
+        if all(example.messages != other.messages for other in rest.examples):
+            rest.examples = [*rest.examples[-_MAX_POOL + 1 :], example]
+            self._form(family, example)
+
+    def _widen(self, family: Family, shape: Group, example: Example) -> bool:
+        """Let a shape fit one more request, where it loses little of its text and gets no more holes."""
+        if shape.template is None or len(shape.examples) >= _MAX_EXAMPLES:
+            return False
+        wider = suggest([*(one.messages for one in shape.examples), example.messages])
+        if wider is None or len(wider.holes) != len(shape.template.holes):
+            return False
+        before, after = literal_characters(shape.template), literal_characters(wider)
+        framed = same_frame(shape.examples[0].messages, example.messages)
+        if before - after > max(LEAST_COMMON, before // 5) or not (framed or after >= LEAST_COMMON):
+            return False
+        narrower, shape.template = shape.template, wider
+        shape.examples.append(example)
+        self._changes.append(Change(family, narrower, shape))
+        return True
+
+    def _form(self, family: Family, example: Example) -> None:
+        """Make a shape of the newest example and those of the rest that are like it, where these are enough."""
+        rest = family.rest
+        if len(family.shapes) >= MAX_SHAPES or len(rest.examples) < ENOUGH:
+            return
+        like = [one for one in rest.examples if one is example or same_frame(one.messages, example.messages)]
+        framed = len(like) >= ENOUGH
+        if not framed:
+            like = [one for one in rest.examples if alike(one.messages, example.messages)]
+        template = suggest([one.messages for one in like]) if len(like) >= ENOUGH else None
+        if template is None or not (framed or literal_characters(template) >= LEAST_COMMON):
+            return
+        rest.examples = [one for one in rest.examples if one not in like]
+        shape = Group(like, template, rest.last_seen)
+        family.shapes.append(shape)
+        if rest.examples:
+            _move(len(like), rest, shape)
+        else:  # all of the rest was this
+            shape.first_seen = rest.first_seen
+            _move(rest.requests, rest, shape)
+            self._changes.append(Change(family, None, shape))
+
+    def _drop(self, gone: Callable[[Example], bool]) -> None:
+        for family in self.families:
+            family.waiting = [example for example in family.waiting if not gone(example)]
+            family.rest.examples = [example for example in family.rest.examples if not gone(example)]
+            for shape in family.shapes:
+                shape.examples = [example for example in shape.examples if not gone(example)]
+            family.shapes = [shape for shape in family.shapes if len(shape.examples) >= ENOUGH]
+
+
+def _fits(shape: Group, example: Example) -> bool:
+    return shape.template is not None and shape.template.match(example.messages) is not None
+
+
+def _move(requests: int, source: Group, target: Group) -> None:
+    source.requests -= requests
+    target.requests += requests
+    target.last_seen = max(target.last_seen, source.last_seen)
