@@ -5,6 +5,7 @@ A copy on disk carries the accepted ones over a restart while the ledger is away
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Mapping
@@ -62,6 +63,12 @@ class TaskTemplates:
         """Every template by which a request may once have been read, dropped ones included."""
         once = [accepted.template for accepted in self._accepted or () if accepted.task == task]
         return {template.version: template for template in (*once, *self._configured[task])}
+
+    async def keep_fresh(self, seconds: float) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.to_thread(self.refresh)
+            await asyncio.sleep(seconds)
 
     def refresh(self) -> bool:
         """Look into the ledger once; whether anything has changed. Never raises: while it is away all stays as it was.

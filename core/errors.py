@@ -24,6 +24,7 @@ TutelageError
     ├── OverloadedError      429, with retry-after
     ├── RateLimitedError     429, with retry-after: requests or tokens a minute
     ├── QuotaExceededError   429, never to be retried: the dollars of a day or a month are spent
+    ├── HeadTooLargeError    431
     ├── InternalError        500
     ├── UpstreamError        502
     ├── UnavailableError     503, with retry-after
@@ -200,6 +201,14 @@ class QuotaExceededError(ApiError):
     type = "insufficient_quota"
     code: str | None = "insufficient_quota"
     headers: Sequence[tuple[bytes, bytes]] = ((b"x-should-retry", b"false"),)
+
+
+class HeadTooLargeError(ApiError):
+    """The head of a request is larger than any that means well."""
+
+    status = 431
+    type = "invalid_request_error"
+    code: str | None = "head_too_large"
 
 
 class InternalError(ApiError):

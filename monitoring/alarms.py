@@ -13,8 +13,9 @@ from typing import Any, Final
 import structlog
 
 from core.ids import mint
-from core.ledger import Alarm, Ledger, Severity, Trust
+from core.ledger import Alarm, Ledger, Severity, Threshold, Trust
 from core.settings import WatchSettings
+from monitoring.cascade import raised_confidence, raised_threshold, told
 from monitoring.drift_windows import Score
 from monitoring.evidence import Evidence, describe, gather
 from monitoring.rules import Rules
@@ -122,7 +123,11 @@ class Reviewer:
         evidence = gather(watched, change, self._rules, looks)
         trust = self._ledger.trust(self._task, state.champion)
         withdrawal = self._plan(state, evidence, surely, trust)
-        alarm = self._write(case, evidence, surely, withdrawal, trust)
+        threshold = self._threshold(state.champion, case.now)
+        confidence = self._raise(watched, evidence, withdrawal, trust, threshold)
+        alarm = self._write(case, evidence, surely, withdrawal, trust, threshold, confidence)
+        if confidence is not None:
+            self._raise_threshold(threshold, confidence, alarm)
         if withdrawal.withdrawn:
             self._withdraw(state.champion, trust, withdrawal, evidence, alarm)
         raised = known.raised if known is not None else watched.number
@@ -145,6 +150,33 @@ class Reviewer:
             most=self._watch.max_fallback_share,
         )
 
+    def _threshold(self, version: str, now: float) -> Threshold:
+        """The version's threshold; what the settings say where it was judged without a target."""
+        target = self._rules.target_agreement or 0.0
+        found = self._ledger.thresholds.get(self._task, version)
+        evidence = "trust.min_confidence"
+        return found or Threshold(self._task, version, self._rules.min_confidence, target, evidence, now)
+
+    def _raise(
+        self,
+        watched: VersionState,
+        evidence: Evidence,
+        withdrawal: Withdrawal,
+        trust: dict[str, Trust],
+        threshold: Threshold,
+    ) -> float | None:
+        if self._watch.withdraw == "none" or threshold.confidence is None:
+            return None
+        return raised_confidence(
+            watched,
+            evidence,
+            {label for label, row in trust.items() if row.trusted} - set(withdrawal.withdrawn),
+            self._rules,
+            present=max(threshold.confidence, self._rules.min_confidence),
+            teacher_share=withdrawal.teacher_share,
+            most=self._watch.max_fallback_share,
+        )
+
     def _write(
         self,
         case: _Case,
@@ -152,6 +184,8 @@ class Reviewer:
         surely: frozenset[str],
         withdrawal: Withdrawal,
         trust: dict[str, Trust],
+        threshold: Threshold,
+        confidence: float | None,
     ) -> Alarm:
         """Bring the open alarm up to date, or open one."""
         baseline = case.watched.baseline.overall if case.cause == STUDENT else self._rules.min_agreement

@@ -39,6 +39,9 @@ class Rules:
     """The bar at which a class is trusted."""
     min_confidence: float
     """At which the student answers a class that is trusted."""
+    target_agreement: float | None
+    """At which what it answers must agree with the teacher; `target_error`: the chance that it does not all the same."""
+    target_error: float
     class_fdr: float
     keep_text: bool
     """Whether texts may be kept as examples."""
@@ -72,6 +75,8 @@ def rules_of(task: TaskSettings) -> Rules:
         burst_window=watch.burst_window,
         min_agreement=task.trust.min_agreement,
         min_confidence=task.trust.min_confidence,
+        target_agreement=task.trust.target_agreement,
+        target_error=task.trust.target_error,
         class_fdr=watch.class_fdr,
         keep_text=task.privacy.store == "full",
         drift_window=watch.drift_window,

@@ -62,10 +62,7 @@ class Gateway:
             settings.state / "gateway" / "trust.json",
         )
         self._templates = TemplateKeeper(
-            self.targets.tasks,
-            self._ledger,
-            settings.state / "gateway" / "templates.json",
-            self.metrics.unknown_templates,
+            self.targets.tasks, self._ledger, settings.templates_file, self.metrics.unknown_templates
         )
         self._tracing = start_tracing(settings.tracing)
         recorder = Recorder(self._log, self.metrics)

@@ -2,10 +2,8 @@
 
 uvicorn keeps what a server is: sockets, parsing, keep-alive, pipelining, flow control, draining. For these requests
 alone the way between its parser and `Inference` is ours: no scope, no messages, one write for head and body. That
-halves what a request costs before anything has been decided; everything else goes through ASGI as ever.
-
-A request that does not come whole within `gateway.read_seconds` is given up (408): who sends a byte now and then must
-not hold a connection for ever.
+halves what a request costs before anything has been decided; everything else goes through ASGI as ever. What clients
+must not be able to do to a connection is seen to in `router/guard.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +13,8 @@ from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
-from core import wire
-from core.errors import ApiError, InvalidRequestError, RequestTimeoutError
-from router.app import Gateway
 from router.client import EVENTS, JSON, Client, ClientGoneError, Headers, empty, too_large
+from router.guard import GuardedProtocol
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
@@ -28,52 +22,23 @@ _STATUS_LINES: Final = {
 _CLOSE: Final = (b"connection", b"close")
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(GuardedProtocol):
     """One connection from a client. `config.app` is the Gateway."""
 
     def __init__(self, config: Any, *args: Any, **options: Any) -> None:
         super().__init__(config, *args, **options)
-        gateway = config.app
-        if not isinstance(gateway, Gateway):
-            raise TypeError("this protocol serves a Gateway alone")
+        gateway = self.gateway
         self._inference = gateway.inference
         self._dialects = {path.encode(): dialect for path, dialect in gateway.dialects.items()}
         self._max_body_bytes = gateway.settings.max_body_bytes
-        self._read_seconds = gateway.settings.read_seconds
         self._direct: _DirectClient | None = None
         """The request that is being received, where it takes the short way."""
-        self._answering: _DirectClient | None = None
-        """The one that is being answered. It need not be the same: a client may send the next before its answer."""
-        self._receiving = False
-        self._patience: asyncio.TimerHandle | None = None
-
-    # the connection
-
-    def data_received(self, data: bytes) -> None:
-        """Feed the parser; while a request is not complete, its time runs."""
-        super().data_received(data)
-        if self._receiving:
-            if self._patience is None:
-                self._patience = self.loop.call_later(self._read_seconds, self._too_slow)
-        elif self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever is answering."""
-        super().connection_lost(exc)
-        if self._patience is not None:
-            self._patience.cancel()
-        if self._answering is not None:
-            self._answering.lose()
-        if self._direct is not None:
-            self._direct.lose()
 
     # the parser's callbacks
 
     def on_message_begin(self) -> None:
         """Forget the last request. uvicorn's own would build a scope, which the short way does not need."""
-        self._receiving = True
+        self.begin()
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -86,13 +51,14 @@ class GatewayProtocol(HttpToolsProtocol):
             dialect is None
             or parser.get_method() != b"POST"
             or self.expect_100_continue
-            or self._busy()  # pipelined: uvicorn keeps the order
+            or self.busy()  # pipelined: uvicorn keeps the order
             or parser.get_http_version() != "1.1"
             or parser.should_upgrade()
         ):
             self._take_the_long_way()
             return
-        direct = _DirectClient(self, self.headers, self._max_body_bytes, parser.should_keep_alive())
+        headers = self.head_ends()
+        direct = _DirectClient(self, headers, self._max_body_bytes, parser.should_keep_alive())
         self.cycle = self._direct = direct  # type: ignore[assignment]  # it has all that uvicorn asks of a cycle
         direct.start_answer = self._inference.serve(dialect, direct)
 
@@ -101,59 +67,36 @@ class GatewayProtocol(HttpToolsProtocol):
         direct = self._direct
         if direct is None:
             super().on_body(body)
-        elif not direct.take(body):
+            return
+        self.silent = 0
+        if not direct.take(body):
             self._answer(direct)  # it is too large: that can be said before it has all come
 
     def on_message_complete(self) -> None:
         """Answer."""
-        self._receiving = False
         direct, self._direct = self._direct, None
         if direct is None:
             super().on_message_complete()
         else:
+            self.end()
             self._answer(direct)
 
     # what a client of ours asks of its connection
 
     def answered(self, client: _DirectClient) -> None:
         """The answer is complete."""
-        self._answering = None
+        self.running = None
         if client.keep_alive:
             self.on_response_complete()
         else:
-            self.transport.close()
-
-    # errors that have no request to belong to
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, in OpenAI's shape."""
-        self._refuse(InvalidRequestError(f"this is not a valid HTTP request: {msg}", code="invalid_http"))
-
-    def _too_slow(self) -> None:
-        self._patience = None
-        if self._direct is not None or not self._busy():
-            late = f"the request did not come whole within {self._read_seconds:g} s (gateway.read_seconds)"
-            self._refuse(RequestTimeoutError(late))
-
-    def _busy(self) -> bool:
-        """Whether a request is under way that is not answered yet."""
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
-
-    def _refuse(self, error: ApiError) -> None:
-        if self._direct is not None:
-            self._direct.lose()
-        if not self.transport.is_closing():
-            body = wire.error_body(error)
-            self.transport.write(_head(error.status, [JSON, _length(body), _CLOSE]) + body)
-            self.transport.close()
+            self.hang_up()
 
     def _answer(self, client: _DirectClient) -> None:
         work = client.start_answer
         if work is None:
             return  # begun already
         client.start_answer = None
-        self._answering = client
+        self.running = client  # type: ignore[assignment]
         task = self.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -171,8 +114,8 @@ class _DirectClient(Client):
     """The client of a request that takes the short way."""
 
     __slots__ = (
-        "_connection", "_head", "_limit", "_pieces", "_size", "_task", "disconnected", "headers", "keep_alive",
-        "message_event", "response_complete", "start_answer",
+        "_begun", "_connection", "_head", "_limit", "_lost", "_pieces", "_size", "_task", "disconnected", "headers",
+        "keep_alive", "message_event", "response_complete", "start_answer",
     )  # fmt: skip
 
     def __init__(
@@ -189,7 +132,9 @@ class _DirectClient(Client):
         self.start_answer: Coroutine[Any, Any, None] | None = None
         self.response_complete = False
         self.disconnected = False
-        self.message_event = self  # uvicorn sets an event where the connection is lost; `lose` does all that is needed
+        self.message_event = self  # uvicorn sets an event where the connection is lost
+        self._lost = False
+        self._begun = False
 
     # the connection's side
 
@@ -203,17 +148,22 @@ class _DirectClient(Client):
         self._pieces.append(piece)
         return True
 
-    def lose(self) -> None:
-        """The connection is gone."""
+    @property
+    def response_started(self) -> bool:
+        """Whether somebody is at work on the answer."""
+        return self.start_answer is None
+
+    def set(self) -> None:
+        """The connection is gone: whoever works on the answer is to stop."""
         self.disconnected = True
+        if self._lost:
+            return
+        self._lost = True
         if self.start_answer is not None:
             self.start_answer.close()
             self.start_answer = None
         if self._task is not None:
             self._task.cancel()
-
-    def set(self) -> None:
-        """Nobody waits for the event that uvicorn sets."""
 
     # the answer's side
 
@@ -223,11 +173,14 @@ class _DirectClient(Client):
             raise too_large(limit)
         if not self._size:
             raise empty()
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        pieces, self._pieces = self._pieces, []  # the connection keeps its last request
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a whole JSON answer, in one write."""
-        if not self.disconnected:
+        if self._begun:
+            self._connection.transport.abort()  # half of another answer is out: nothing better can be said
+        elif not self.disconnected:
             self._connection.transport.write(self._finished(status, [JSON, _length(body), *headers]) + body)
             self._done()
 
@@ -243,6 +196,7 @@ class _DirectClient(Client):
         if self.disconnected:
             return
         head, self._head = self._head, None
+        self._begun = True
         chunk = b"%x\r\n%b\r\n" % (len(events), events) if events else b""
         self._connection.transport.write(b"%b%b%b" % (head or b"", chunk, b"0\r\n\r\n" if last else b""))
         if last:

@@ -83,7 +83,7 @@ def _text(request: wire.ChatRequest, templates: Sequence[Template]) -> str:
         known = ", ".join(template.name for template in templates)
         raise InvalidRequestError(
             f"the messages fit none of the prompt templates that this student was taught ({known}); "
-            "ask the task's teacher, or add the template to the settings and distil again",
+            "ask the task's teacher, or accept the template (`tutelage templates`)",
             param="messages",
             code="template_mismatch",
         )

@@ -7,12 +7,11 @@ being away changes nothing: the last-known-good versions keep serving.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -20,9 +19,8 @@ from core.errors import ModelFolderError, RegistryError, StateError
 from core.registry import Registry
 from server.metrics import StudentMetrics
 from server.pointer import Pointers
+from server.threads import in_thread
 from server.versions import ALIASES, Versions
-
-T = TypeVar("T")
 
 _FIRST_RETRY_SECONDS: Final = 5.0
 _LAST_RETRY_SECONDS: Final = 300.0
@@ -72,7 +70,7 @@ class RegistryWatch:
         """Look once, and swap what has changed."""
         for task in self._versions.tasks:
             try:
-                aliases = await _in_thread(partial(self._aliases, task.name))
+                aliases = await in_thread(partial(self._aliases, task.name))
             except RegistryError as error:
                 self._note_away(error)
                 return
@@ -89,7 +87,7 @@ class RegistryWatch:
         for task in self._versions.tasks:
             for alias in ALIASES:
                 try:
-                    pointer = await _in_thread(partial(self._pointers.read, task.name, alias))
+                    pointer = await in_thread(partial(self._pointers.read, task.name, alias))
                     if pointer is not None:
                         folder = self._pointers.version_folder(task.name, pointer.version)
                         await self._versions.install(task.name, alias, pointer.version, folder)
@@ -108,7 +106,7 @@ class RegistryWatch:
             return
         if version is None:
             await self._versions.remove(task, alias)
-            await _in_thread(partial(self._pointers.remove, task, alias))
+            await in_thread(partial(self._pointers.remove, task, alias))
             return
         refused = self._refused.get((task, alias))
         if refused is not None and refused.version == version and time.monotonic() < refused.until:
@@ -126,7 +124,7 @@ class RegistryWatch:
             raise RegistryError("the registry is not open")
         previous = self._versions.loaded(task).get(alias)
         if all(loaded.version != version for loaded in self._versions.loaded(task).values()):
-            await _in_thread(partial(registry.fetch, task, version, folder))
+            await in_thread(partial(registry.fetch, task, version, folder))
         await self._versions.install(task, alias, version, folder)
         keep = {loaded.version for loaded in self._versions.loaded(task).values()}
         if previous is not None:
@@ -136,7 +134,7 @@ class RegistryWatch:
             self._pointers.write(task, alias, version)
             self._pointers.prune(task, keep)
 
-        await _in_thread(settle)
+        await in_thread(settle)
 
     def _refuse(self, task: str, alias: str, version: str, error: Exception) -> None:
         before = self._refused.get((task, alias))
@@ -158,29 +156,3 @@ class RegistryWatch:
         if not self._away:
             self._away = True
             _log.warning("the registry does not answer; the last known students keep serving", error=str(error))
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Run blocking `work` in a daemon thread of its own, which a shutdown need not wait for."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # T, where there was no error
-
-    def run() -> None:
-        result, failure = None, None
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits
-            failure = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=run, name="registry-watch", daemon=True).start()
-    return await future

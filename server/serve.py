@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import uvicorn
@@ -28,6 +28,9 @@ from server.app import StudentApp
 from server.batching import Limits
 from server.metrics import StudentMetrics
 from server.versions import CHAMPION, ServedTask, Versions
+
+if TYPE_CHECKING:
+    from server.templates_watch import TemplatesWatch
 
 _BACKLOG: Final = 2048
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024
@@ -73,23 +76,25 @@ async def serve(plan: Plan, listener: socket.socket) -> None:
     """
     metrics = StudentMetrics()
     versions = Versions(plan.tasks, plan.limits, metrics)
-    follower: asyncio.Task[None] | None = None
+    followers: list[asyncio.Task[None]] = []
     try:
         if plan.folder is not None:
             await _install_fixed(versions, plan.tasks[0].name, plan.folder)
         if plan.settings is not None:
             watch = _registry_watch(plan.settings, versions, metrics)
             await watch.restore()
-            follower = asyncio.create_task(watch.run(), name="registry-watch")
+            templates = _templates_watch(plan.settings, versions)
+            await templates.poll()
+            followers = [asyncio.create_task(watch.run()), asyncio.create_task(templates.run())]
         app = StudentApp(versions, metrics, plan.max_body_bytes)
         server = _Server(_uvicorn_config(app, plan.limits))
         host, port = listener.getsockname()[:2]
         _log.info("student server listens", url=f"http://{host}:{port}/v1", tasks=[task.name for task in plan.tasks])
         await server.serve(sockets=[listener])
     finally:
-        if follower is not None:
+        for follower in followers:
             follower.cancel()
-            await asyncio.wait([follower])
+        await asyncio.gather(*followers, return_exceptions=True)
         await versions.close()
         _log.info("student server stopped")
 
@@ -157,6 +162,15 @@ def _registry_watch(settings: Settings, versions: Versions, metrics: StudentMetr
 
     pointers = Pointers(settings.students_folder)
     return RegistryWatch(open_registry, versions, pointers, metrics, settings.student.poll_seconds)
+
+
+def _templates_watch(settings: Settings, versions: Versions) -> TemplatesWatch:
+    from core.accepted_templates import TaskTemplates
+    from core.ledger import Ledger
+    from server.templates_watch import TemplatesWatch
+
+    templates = TaskTemplates(settings.tasks, Ledger(settings.ledger_url), settings.templates_file)
+    return TemplatesWatch(templates, versions, settings.student.poll_seconds)
 
 
 def _plan(options: argparse.Namespace) -> Plan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -119,6 +119,11 @@ class Versions:
         if wanted == CHAMPION:
             raise UnavailableError(f"the task {slot.task.name!r} has no champion yet; ask its teacher", retry_after=1.0)
         raise ModelNotFoundError(f"version {wanted!r} of {slot.task.name!r} is not loaded", param="model")
+
+    def set_templates(self, task: str, templates: tuple[Template, ...]) -> None:
+        """From the next request on, these are the prompt templates that the task's students can read."""
+        slot = self._slots[task]
+        slot.task = replace(slot.task, templates=templates)
 
     async def install(self, task: str, alias: str, version: str, folder: Path) -> Loaded:
         """Load `folder` as `version` and let it take over `alias`.

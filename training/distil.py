@@ -16,6 +16,7 @@ from core.models.base import Classifier
 from core.models.calibration import fit_temperature, softmax
 from core.models.folder import Card, write_folder
 from core.settings import DistilSettings, TaskSettings
+from core.templates import Template
 from monitoring.statistics.selective import Selection
 from training.cascade import judge_threshold
 from training.evaluation import Evaluation, evaluate
@@ -61,8 +62,11 @@ def distil(
     *,
     report: Report = silent,
     evaluation_texts: Collection[str] = (),
+    templates: Sequence[Template] | None = None,
 ) -> DistilResult:
     """Distil a student of the task `name` from labelled examples and write it as `folder`.
+
+    `templates` are the prompt templates that it is to read; by default those of the settings.
 
     Texts that are near-duplicates of `evaluation_texts` are left out: they are kept for evaluation. The rest is split
     by the hash of their clusters. Raises DataError where there are too few examples for that.
@@ -72,7 +76,7 @@ def distil(
     train, calibration, holdout = (
         [usable[i] for i in part] for part in (places.train, places.calibration, places.holdout)
     )
-    return distil_parts(name, task, Parts(train, calibration, holdout), folder, report=report)
+    return distil_parts(name, task, Parts(train, calibration, holdout), folder, report=report, templates=templates)
 
 
 def distil_parts(
@@ -83,8 +87,11 @@ def distil_parts(
     *,
     report: Report = silent,
     data: Mapping[str, Any] | None = None,
+    templates: Sequence[Template] | None = None,
 ) -> DistilResult:
     """Distil a student from examples that are split already; `data` is what else its card says of them.
+
+    `templates` are the prompt templates that it is to read; by default those of the settings.
 
     The temperature is fitted on the calibration part, the figures come from the hold-out, and trust from both: one
     number fitted on a few hundred texts leaves them as good as unseen, and trust needs every answer it can get.
@@ -120,7 +127,7 @@ def distil_parts(
         labels=list(labels.names),
         label_set=labels.version,
         temperature=temperature,
-        templates=[template.version for template in task.compiled_templates()],
+        templates=[template.version for template in templates or task.compiled_templates()],
         metrics=evaluation.metrics() | {"trusted_classes": float(sum(verdict.trusted for verdict in verdicts))},
         data=_describe(parts) | dict(data or {}),
         settings=task.distil.model_dump(mode="json") | {"training": how, "teacher": task.teacher.model},

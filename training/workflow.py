@@ -142,16 +142,20 @@ def make_student(
     folder = settings.state / "runs" / run
     known = [*examples, *read_gold(task, task.data.labelled)]
     kept_apart = [example.text for example in read_gold(task, task.data.evaluation)]
-    result = distil(name, task, known, folder / "student", report=report, evaluation_texts=kept_apart)
-    judged = {
-        "evaluation": dataclasses.asdict(result.evaluation),
-        "trust": [dataclasses.asdict(v) for v in result.verdicts],
-    }
-    (folder / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(judged), indent=2) + b"\n")
-    report(Progress("register", 0, 1))
     ledger = Ledger(settings.ledger_url)
     try:
         ledger.migrate()
+        result = distil(
+            name,
+            task,
+            known,
+            folder / "student",
+            report=report,
+            evaluation_texts=kept_apart,
+            templates=ledger.templates.in_force(name, task.compiled_templates()),
+        )
+        _write_evaluation(folder, result)
+        report(Progress("register", 0, 1))
         registered = register(
             open_registry(settings),
             ledger,
@@ -167,3 +171,11 @@ def make_student(
         ledger.close()
     report(Progress("register", 1, 1))
     return StudentRun(run, result, registered)
+
+
+def _write_evaluation(folder: Path, result: DistilResult) -> None:
+    judged = {
+        "evaluation": dataclasses.asdict(result.evaluation),
+        "trust": [dataclasses.asdict(v) for v in result.verdicts],
+    }
+    (folder / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(judged), indent=2) + b"\n")

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from core.archive import Archive
 from core.archive.removal import Removal
 from core.forgetting import hollow_logs, hollow_stream, journalled_records, logged_records
+from core.ids import minted_at
 from core.journal import Journal, stream_parts
 from core.ledger import Ledger, Tombstones
 from core.privacy import Privacy, needs_key
@@ -106,6 +107,11 @@ class Forgetter:
             forget_in_snapshot(self._ledger, task, tombstones.has) for task in tasks
         )
         done.removed["examples of alarms"] = self._ledger.alarms.drop_examples(tombstones.has)
+        done.removed["examples of templates"] = self._ledger.unknown_templates.drop_examples(
+            lambda task, exchange, user: (
+                tombstones.has(exchange) or tombstones.has_user(user, task, minted_at(exchange))
+            )
+        )
         # What is about an exchange first: as long as the exchange is there, it is found again.
         for kind in (Kind.COMPARISON, Kind.FEEDBACK, Kind.EXCHANGE):
             rows = sum(self._removal.remove(task, kind, found.exchanges) for task in tasks)

@@ -49,6 +49,10 @@ class Templates:
         with self._engine.connect() as connection:
             return [_accepted(row) for row in connection.execute(query).mappings()]
 
+    def in_force(self, task: str, configured: Iterable[Template]) -> tuple[Template, ...]:
+        """The templates by which the requests of a task are read; `configured` are those of its settings."""
+        return templates_in_force(configured, self.all(task), task)
+
     def accept(self, accepted: AcceptedTemplate) -> None:
         """Accept a template; one that was dropped may come back. Its unknown template is known from now on. Audited.
 

@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         return self.state / "gateway" / "keys.json"
 
     @property
+    def templates_file(self) -> Path:
+        """Where the roles keep the last known accepted templates, to start without the ledger."""
+        return self.state / "templates.json"
+
+    @property
     def privacy_key(self) -> Path:
         """The secret of the hashes that stand for texts and users; gateways that work together share it."""
         return self.state / "gateway" / "privacy.key"

@@ -78,6 +78,8 @@ class GatewaySettings(Section):
     """A request that has no answer by then ends with 504."""
     read_seconds: float = Field(30.0, gt=0)
     """How long a client may take to send its request; then it gets 408."""
+    write_seconds: float = Field(60.0, gt=0)
+    """How long a client may take in nothing of its answer; then it is cut off."""
     student_seconds: float = Field(5.0, gt=0)
     """How long the student has; then the teacher is asked in its stead (`over_deadline`)."""
     refresh_seconds: float = Field(1.0, gt=0)

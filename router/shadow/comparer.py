@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -15,6 +15,7 @@ from core.locallog import LogWriter
 from core.prices import Price
 from core.records import Answerer, Comparison, Exchange, Outcome, encode
 from core.settings import TaskSettings
+from core.templates import Template
 from router.shadow.challengers import Challengers
 from router.shadow.judging import Verdict, comparison_of, is_compared, of_answer, of_cascade, of_failure
 from router.shadow.memory import Memory
@@ -38,13 +39,16 @@ class Comparer:
         memory: Memory,
         log: LogWriter,
         metrics: ShadowMetrics,
+        templates: Callable[[], Mapping[str, Template]] | None = None,
     ) -> None:
-        """`asker` is None where the settings do not permit to ask."""
+        """`asker` is None where the settings do not permit to ask; `templates` says, by version, which there are now:
+        by default those of the settings."""
         self.memory = memory
         self._task = task
         self._settings = settings.shadow
         self._labels: LabelSet = settings.label_set()
-        self._templates = {template.version: template for template in settings.compiled_templates()}
+        configured = {template.version: template for template in settings.compiled_templates()}
+        self._templates = templates or (lambda: configured)
         self._asker = asker
         self._price = price
         self._challengers = challengers
@@ -112,7 +116,7 @@ class Comparer:
         """The request as the client sent it, as far as it can be made again; empty where its text was not kept."""
         if exchange.text is None:
             return []
-        template = self._templates.get(exchange.template)
+        template = self._templates().get(exchange.template)
         if template is not None:
             try:
                 return template.render(exchange.text)

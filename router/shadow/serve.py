@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from functools import partial
 from typing import Final
 
 import httpx
 import structlog
 from redis.exceptions import RedisError
 
+from core.accepted_templates import TaskTemplates
 from core.asking import Asker, open_client
 from core.budget import Budget
 from core.ids import mint
 from core.journal import Journal
+from core.ledger import Ledger
 from core.locallog import LogWriter
 from core.prices import Price, price_of
 from core.role import run_role
@@ -44,6 +47,8 @@ class Shadow:
         self._journal = Journal.connect(settings.redis.address)
         self._shipper = open_shipper(settings, settings.shadow_log_folder, self._journal)
         self._challengers = Challengers(settings.student)
+        self._ledger = Ledger(settings.ledger_url)
+        self._templates = TaskTemplates(settings.tasks, self._ledger, settings.templates_file)
         self._clients: list[httpx.AsyncClient] = []
         self._workers: list[ShadowWorker] = []
         self._working: list[asyncio.Task[None]] = []
@@ -70,8 +75,10 @@ class Shadow:
             worker = ShadowWorker(name, self._journal, consumer, comparer, self.metrics, self._claim_seconds)
             self._workers.append(worker)
         await self._challengers.refresh()
+        await asyncio.to_thread(self._templates.refresh)
         self._shipping = asyncio.create_task(self._shipper.run())
-        work = [self._challengers.keep_fresh(), *(worker.run() for worker in self._workers)]
+        fresh = [self._challengers.keep_fresh(), self._templates.keep_fresh(settings.gateway.refresh_seconds)]
+        work = [*fresh, *(worker.run() for worker in self._workers)]
         self._working = [asyncio.create_task(each) for each in work]
 
     async def stop(self, drain_seconds: float = _DRAIN_SECONDS) -> None:
@@ -92,6 +99,7 @@ class Shadow:
             await client.aclose()
         await self._challengers.close()
         await self._journal.close()
+        self._ledger.close()
 
     def _comparer(self, name: str, task: TaskSettings, writer: LogWriter) -> Comparer:
         price = price_of(task.teacher)
@@ -111,7 +119,8 @@ class Shadow:
                 gate=pace,
             )
         memory = Memory(name, self._journal)
-        comparer = Comparer(name, task, asker, price, self._challengers, memory, writer, self.metrics)
+        templates = partial(self._templates.by_version, name)
+        comparer = Comparer(name, task, asker, price, self._challengers, memory, writer, self.metrics, templates)
         self.metrics.follow(name, lambda: comparer.under_way, lambda: pace.pauses)
         return comparer
 

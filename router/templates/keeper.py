@@ -1,4 +1,4 @@
-"""Beside the request path: accepted templates are taken in, and what fits none is written down for a person to judge."""
+"""Beside the request path: accepted templates are taken in, and what fits none is written down for a person."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class TemplateKeeper:
         seen = [self._allowed(one) for _, reporter in reporters for one in reporter.seen]
         noted = self._ledger.unknown_templates.tasks() | {one.task for one in seen}
         requests = {name: reporter.requests for name, reporter in reporters if name in noted and reporter.requests}
-        replaced = [(name, *change) for name, reporter in reporters for change in reporter.replaced]
+        replaced = [(name, *change) for name, reporter in reporters for change in reporter.replaced.items()]
         return self._ledger.unknown_templates.note(seen, requests, replaced) if seen or requests or replaced else []
 
     def _allowed(self, one: UnknownTemplate) -> UnknownTemplate:

@@ -1,7 +1,7 @@
 """What requests have in common, and the template that follows from it. Pure functions.
 
-Text that all requests share is taken for the prompt, where they differ stands a hole. A literal ends between words: what
-a few messages happen to begin with is not part of a prompt.
+Text that all requests share is taken for the prompt; where they differ stands a hole. A literal ends between words: how
+a few messages happen to begin is not part of a prompt.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class Reporter:
         self._seen: dict[str, UnknownTemplate] = {}
         self.requests = 0
         """All requests of the task meanwhile."""
-        self.replaced: dict[tuple[str, str], None] = {}
-        """`(old id, new id)` of suggestions that have become others, in their order."""
+        self.replaced: dict[str, str] = {}
+        """By the old id, the present one of suggestions that have become others."""
 
     @property
     def seen(self) -> list[UnknownTemplate]:
@@ -43,7 +43,7 @@ class Reporter:
                     self._add(self._unknown(family, group))
                     group.requests = 0
         for family, before, group in unmatched.take_changes():
-            self.replaced[self._identify(family, before), self._identify(family, group.template)] = None
+            self._replace(self._identify(family, before), self._identify(family, group.template))
 
     def written(self) -> None:
         """Begin the next report: this one has been written down."""
@@ -52,6 +52,10 @@ class Reporter:
     def user(self, user: str) -> str:
         """What may be stored of who asked."""
         return self._privacy.user(user)
+
+    def _replace(self, old: str, new: str) -> None:
+        self.replaced |= {older: new for older, found in self.replaced.items() if found == old}
+        self.replaced[old] = new
 
     def _add(self, one: UnknownTemplate) -> None:
         before = self._seen.get(one.id)

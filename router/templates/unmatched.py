@@ -179,6 +179,7 @@ class Unmatched:
         narrower, shape.template = shape.template, wider
         shape.examples.append(example)
         self._changes.append(Change(family, narrower, shape))
+        self._absorb(family, shape)
         return True
 
     def _form(self, family: Family, example: Example) -> None:
@@ -202,6 +203,16 @@ class Unmatched:
             shape.first_seen = rest.first_seen
             _move(rest.requests, rest, shape)
             self._changes.append(Change(family, None, shape))
+        self._absorb(family, shape)
+
+    def _absorb(self, family: Family, shape: Group) -> None:
+        """Take in the shapes that are a special case of this one: texts that were alike by chance."""
+        for other in [other for other in family.shapes if other is not shape]:
+            if all(_fits(shape, example) for example in other.examples):
+                family.shapes.remove(other)
+                shape.first_seen = min(shape.first_seen, other.first_seen)
+                _move(other.requests, other, shape)
+                self._changes.append(Change(family, other.template, shape))
 
     def _drop(self, gone: Callable[[Example], bool]) -> None:
         for family in self.families:

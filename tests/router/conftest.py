@@ -18,6 +18,7 @@ from core.locallog import list_sources, read_frames
 from core.records import Exchange, Feedback, Record, decode
 from core.settings import Settings, load_settings
 from router.app import Gateway
+from router.protocol import GatewayProtocol
 from tests.support.openai_server import Teacher
 from tests.support.processes import asgi_server, free_port, module_process, wait_for, write_settings
 from tests.support.students import LABELS, write_student
@@ -115,7 +116,7 @@ def run_gateway(stack: ExitStack, folder: Path, student_url: str, **overrides: A
     ledger.migrate()
     stack.callback(ledger.close)
     gateway = Gateway(settings)
-    url = stack.enter_context(asgi_server(gateway))
+    url = stack.enter_context(asgi_server(gateway, http=GatewayProtocol))
     return Running(url, settings, teacher, ledger, gateway)
 
 

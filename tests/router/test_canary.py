@@ -16,6 +16,7 @@ from core.records import Answerer
 from core.templates import compile_template
 from router.app import Gateway
 from router.canary import Canary
+from router.protocol import GatewayProtocol
 from server.app import StudentApp
 from server.batching import Limits
 from server.metrics import StudentMetrics
@@ -179,7 +180,7 @@ def test_each_version_has_its_threshold(tmp_path, student_url):
         away = running.settings.ledger.model_copy(update={"url": f"sqlite:///{gone}"})
         settings = running.settings.model_copy(update={"ledger": away})
         gateway = Gateway(settings)
-        url = stack.enter_context(asgi_server(gateway))
+        url = stack.enter_context(asgi_server(gateway, http=GatewayProtocol))
         after = Running(url, settings, running.teacher, Ledger(settings.ledger_url), gateway)
         assert after.ask("where is it").headers["x-tutelage-reason"] == "low_confidence"
         assert gateway._snapshot.min_confidence("desk", "another") == 0.999

@@ -1,4 +1,4 @@
-"""Who answers when somebody fails, is slow, or costs too much; and what a client sees of that: nothing, if it can be."""
+"""Who answers when somebody fails, is slow, or costs too much; and that a client sees nothing of it, where it can be."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.students import LABELS, write_student
 STUDENTS = "where is my parcel"
 TEACHERS = "hello there"
 PRICE = (7 * 2.0 + 2 * 10.0) / 1e6
-BREAKER = {"consecutive_failures": 3, "open_seconds": 0.3, "max_open_seconds": 0.3, "probes": 2}
+BREAKER = {"consecutive_failures": 3, "open_seconds": 0.6, "max_open_seconds": 0.6, "probes": 2}
 SELDOM = {"refresh_seconds": 60.0}
 """The gateway looks at its student once: only its requests tell it what became of him."""
 
@@ -290,13 +290,15 @@ def test_a_share_of_traffic_holds_falling_back(stack, tmp_path, student_url):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "status", "code"),
-    [("cut_early", 502, "upstream_error"), ("hang", 504, "deadline_exceeded"), ("error", 429, None)],
+    ("behaviour", "stream", "status", "code"),
+    [
+        ("cut_early", True, 502, "upstream_error"),
+        ("hang", True, 504, "deadline_exceeded"),
+        ("hang", False, 504, "deadline_exceeded"),
+        ("rubbish", False, 502, "upstream_error"),
+    ],
 )
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_teacher_that_dies_before_the_first_byte_is_a_plain_error(faulty, behaviour, status, code, stream):
-    if behaviour == "cut_early" and not stream or behaviour == "error" and stream:
-        pytest.skip("the teacher does that to the other kind alone")
+def test_a_teacher_that_fails_before_the_first_byte_is_a_plain_error(faulty, behaviour, stream, status, code):
     faulty.teacher.behaviour = behaviour
     answer = faulty.ask(TEACHERS, stream=stream)
     assert answer.status_code == status
@@ -309,9 +311,7 @@ def test_a_teacher_that_dies_before_the_first_byte_is_a_plain_error(faulty, beha
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_teacher_that_is_not_there_is_a_502(stack, tmp_path, student_url, stream):
-    gateway = run_gateway(
-        stack, tmp_path, student_url, teacher={"base_url": f"http://127.0.0.1:{free_port()}/v1"}
-    )
+    gateway = run_gateway(stack, tmp_path, student_url, teacher={"base_url": f"http://127.0.0.1:{free_port()}/v1"})
     answer = gateway.ask(TEACHERS, stream=stream)
     assert answer.status_code == 502
     assert answer.json()["error"]["code"] == "upstream_error"
@@ -325,14 +325,13 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, student_url: str) -> Iterat
             stack,
             tmp_path_factory.mktemp("faulty"),
             student_url,
-            gateway={"deadline_seconds": 0.5},
+            gateway={"deadline_seconds": 1.0},
             teacher={"breaker": {"consecutive_failures": 1000, "min_requests": 1000}},
         )
         yield gateway
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions"])
-def test_a_stream_that_breaks_off_ends_with_an_error_and_is_counted(gateway, path):
+def test_a_stream_that_breaks_off_ends_with_an_error_and_is_counted(gateway):
     gateway.teacher.behaviour = "cut"
     answer = gateway.ask(TEACHERS, stream=True)
     events = [event.removeprefix("data: ") for event in answer.text.split("\n\n") if event]
@@ -350,19 +349,20 @@ def test_a_client_that_leaves_in_mid_stream_is_charged_and_the_teacher_stops_at_
     key, secret = gateway.ledger.keys.create("app", actor="a test", at=time.time(), limits=Limits(dollars_per_day=1e-9))
     header = {"authorization": f"Bearer {secret}"}
     gateway.wait(lambda: gateway.ask(STUDENTS).status_code == 401)
+    assert gateway.ask(STUDENTS, headers=header).status_code == 200
     gateway.teacher.behaviour = "stall"
     body = {"model": "desk", "messages": [{"role": "user", "content": TEACHERS}], "stream": True}
     with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=body, headers=header, timeout=5) as answer:
-        assert next(answer.iter_bytes())
+        pieces = answer.iter_bytes()
+        assert b"refund" in next(pieces)
         assert gateway.metric("tutelage_gateway_in_flight") == 1
         left = time.monotonic()
     assert gateway.teacher.cancelled.wait(5)
     assert time.monotonic() - left < 1
-    gateway.wait(lambda: gateway.records())
-    (record,) = gateway.records()
-    assert (record.complete, record.answered_by, record.output, record.key) == (
-        False, Answerer.TEACHER, "refund", key.id,
-    )  # fmt: skip
+    gateway.wait(lambda: gateway.records()[-1].streamed)
+    record = gateway.records()[-1]
+    assert (record.complete, record.answered_by, record.output) == (False, Answerer.TEACHER, "refund")
+    assert record.key == key.id
     assert record.usage.prompt_tokens > 0
     assert record.usage.completion_tokens > 0
     assert record.cost_usd == pytest.approx(
@@ -422,7 +422,6 @@ def test_other_models_go_to_the_default_upstream_and_nothing_of_them_is_kept(ope
     given = {"model": "gpt-4.1-mini", "of_tomorrow": [1, None], "user": "mallory"} | body
     answer = httpx.post(gateway.url + path, json=given, timeout=20)
     assert reason_of(answer) == "passthrough"
-    assert "anything at all" in answer.text.replace('"}}]}\n\ndata: ', "") or body.get("stream")
     asked = dict(default.requests[-1])
     assert default.paths[-1] == path
     asked.pop("stream_options", None)

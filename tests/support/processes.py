@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -60,11 +61,14 @@ def module_process(*arguments: str, log: Path | None = None) -> Iterator[subproc
 
 
 @contextlib.contextmanager
-def asgi_server(app: Any, *, lifespan: Literal["on", "off"] = "on") -> Iterator[str]:
-    """Serve an ASGI app from a thread; yields its address."""
+def asgi_server(
+    app: Any, *, lifespan: Literal["on", "off"] = "on", http: type[asyncio.Protocol] | Literal["auto"] = "auto"
+) -> Iterator[str]:
+    """Serve an ASGI app from a thread, by the protocol that its workers use; yields its address."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="error", access_log=False, lifespan=lifespan, loop="uvloop"
-    )
+        app, host="127.0.0.1", port=0, log_level="error", access_log=False, lifespan=lifespan, loop="uvloop", http=http,
+        proxy_headers=False,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -88,6 +88,7 @@ def make_candidate(context: RunContext, run: Run) -> CandidateResult:
         candidate_folder(context, run),
         report=context.report,
         data={"run": run.id, "run_sha256": data.sha256, "sources": data.sources, "split_salt": data.salt},
+        templates=context.ledger.templates.in_force(run.task, task.compiled_templates()),
     )
     return CandidateResult(
         architecture=result.card.architecture,
