@@ -13,9 +13,9 @@ from typing import Any, Final
 import structlog
 
 from core.ids import mint
-from core.ledger import Alarm, Ledger, Severity, Threshold, Trust
+from core.ledger import Alarm, Ledger, Severity, Trust
 from core.settings import WatchSettings
-from monitoring.cascade import raised_confidence, raised_threshold, told
+from monitoring.cascade import Raising, Thresholds, told_of
 from monitoring.drift_windows import Score
 from monitoring.evidence import Evidence, describe, gather
 from monitoring.rules import Rules
@@ -61,6 +61,7 @@ class Reviewer:
         self._ledger = ledger
         self._rules = rules
         self._watch = watch
+        self._thresholds = Thresholds(task, ledger, rules, watch)
         self.open: dict[str, Severity] = {}
         """Severity of the champion's open alarms, by cause, as of the last review."""
 
@@ -115,7 +116,7 @@ class Reviewer:
         restart(case.watched, case.cause)
 
     def _act(self, case: _Case) -> None:
-        """Write the alarm down and withdraw trust, in this order: what was withdrawn can be read in the alarm."""
+        """Write the alarm down, then take what it takes: so what was taken can be read in the alarm."""
         state, watched, known = case.state, case.watched, case.known
         surely = tripped_classes(watched, self._rules) if case.cause == CLASSES else frozenset()
         change = known.change if known is not None else change_of(watched, case.cause, surely)
@@ -123,11 +124,10 @@ class Reviewer:
         evidence = gather(watched, change, self._rules, looks)
         trust = self._ledger.trust(self._task, state.champion)
         withdrawal = self._plan(state, evidence, surely, trust)
-        threshold = self._threshold(state.champion, case.now)
-        confidence = self._raise(watched, evidence, withdrawal, trust, threshold)
-        alarm = self._write(case, evidence, surely, withdrawal, trust, threshold, confidence)
-        if confidence is not None:
-            self._raise_threshold(threshold, confidence, alarm)
+        raising = self._thresholds.plan(watched, evidence, withdrawal, trust, case.now)
+        alarm = self._write(case, evidence, surely, withdrawal, trust, raising)
+        if raising is not None:
+            self._thresholds.raise_to(raising, alarm)
         if withdrawal.withdrawn:
             self._withdraw(state.champion, trust, withdrawal, evidence, alarm)
         raised = known.raised if known is not None else watched.number
@@ -150,33 +150,6 @@ class Reviewer:
             most=self._watch.max_fallback_share,
         )
 
-    def _threshold(self, version: str, now: float) -> Threshold:
-        """The version's threshold; what the settings say where it was judged without a target."""
-        target = self._rules.target_agreement or 0.0
-        found = self._ledger.thresholds.get(self._task, version)
-        evidence = "trust.min_confidence"
-        return found or Threshold(self._task, version, self._rules.min_confidence, target, evidence, now)
-
-    def _raise(
-        self,
-        watched: VersionState,
-        evidence: Evidence,
-        withdrawal: Withdrawal,
-        trust: dict[str, Trust],
-        threshold: Threshold,
-    ) -> float | None:
-        if self._watch.withdraw == "none" or threshold.confidence is None:
-            return None
-        return raised_confidence(
-            watched,
-            evidence,
-            {label for label, row in trust.items() if row.trusted} - set(withdrawal.withdrawn),
-            self._rules,
-            present=max(threshold.confidence, self._rules.min_confidence),
-            teacher_share=withdrawal.teacher_share,
-            most=self._watch.max_fallback_share,
-        )
-
     def _write(
         self,
         case: _Case,
@@ -184,14 +157,14 @@ class Reviewer:
         surely: frozenset[str],
         withdrawal: Withdrawal,
         trust: dict[str, Trust],
-        threshold: Threshold,
-        confidence: float | None,
+        raising: Raising | None,
     ) -> Alarm:
         """Bring the open alarm up to date, or open one."""
         baseline = case.watched.baseline.overall if case.cause == STUDENT else self._rules.min_agreement
         before = case.standing
         told = describe(case.watched, evidence, self._rules, baseline)
-        told |= _told(withdrawal, trust, before.evidence if before is not None else {})
+        known = before.evidence if before is not None else {}
+        told |= _told(withdrawal, trust, known) | told_of(raising, known)
         labels = (*(before.labels if before is not None else ()), *sorted(surely), *evidence.named)
         alarm = self._new(case.cause, case.state.champion, case.now)
         alarm = replace(

@@ -40,7 +40,7 @@ class Rules:
     min_confidence: float
     """At which the student answers a class that is trusted."""
     target_agreement: float | None
-    """At which what it answers must agree with the teacher; `target_error`: the chance that it does not all the same."""
+    """At which what it answers must agree with the teacher; `target_error`: the chance that it does not."""
     target_error: float
     class_fdr: float
     keep_text: bool

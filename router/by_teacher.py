@@ -131,14 +131,17 @@ async def _ask(attempt: Attempt, path: bytes, body: bytes) -> bytes | None:
     call, teacher = attempt.call, attempt.target.teacher
     asked = time.perf_counter()
     span = call.begin_span(attempt.target.upstream_model(attempt.request.model), teacher)
-    status: int | None = None
+    status, failure = None, None
     try:
         response = await teacher.request(path, body, call.trace if span is None else span.headers, attempt.deadline)
         status = response.status
+    except ApiError as error:
+        failure = error.code
+        raise
     finally:
         call.upstream_seconds += time.perf_counter() - asked
         if span is not None:
-            span.end(status)
+            span.end(status, error=failure)
     if status != 200:
         await pass_error(attempt, response.status, response.headers, response.body)
         return None

@@ -41,19 +41,21 @@ async def relay_stream(attempt: Attempt) -> None:
     finally:
         call.upstream_seconds += time.perf_counter() - asked
         if span is not None:
-            span.end(relay.status, model=relay.heard.model, usage=relay.heard.usage)
+            span.end(relay.status, model=relay.heard.model, usage=relay.heard.usage, error=relay.failure)
 
 
 class _Relay:
     """One stream, as far as it has come."""
 
-    __slots__ = ("_attempt", "_started", "heard", "status")
+    __slots__ = ("_attempt", "_started", "failure", "heard", "status")
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._started = False
         self.heard = Heard()
         self.status: int | None = None
+        self.failure: str | None = None
+        """Why it did not reach its end, as an error's code."""
 
     async def pass_on(self, answer: Answer) -> None:
         """Send the events on as they come. Raises UpstreamError where the stream breaks off."""
@@ -74,6 +76,7 @@ class _Relay:
 
     async def fail(self, error: ApiError) -> None:
         """End the stream with an error event; raise where nothing has gone out."""
+        self.failure = error.code
         if not self._started:
             raise error
         attempt = self._attempt
@@ -83,6 +86,7 @@ class _Relay:
 
     def abandon(self) -> None:
         """The client has gone: what it has received is recorded, and paid for."""
+        self.failure = "client_gone"
         if self._started:
             self._attempt.record_stream(self.heard, complete=False, error="the client went away")
             self._attempt.recorder.stream_broken(self._attempt.target.name, by_client=True)

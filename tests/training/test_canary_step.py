@@ -134,9 +134,7 @@ def test_the_teachers_answers_to_its_share_count_as_asked(canary):
     world, runner, run = canary
     answer = StudentAnswer("2", "order", 0.3, "set")
     unsure = [
-        Exchange(
-            mint(), "desk", time.time(), Answerer.TEACHER, Reason.LOW_CONFIDENCE, 200, student=answer, canary="2"
-        )
+        Exchange(mint(), "desk", time.time(), Answerer.TEACHER, Reason.LOW_CONFIDENCE, 200, student=answer, canary="2")
         for _ in range(45)
     ]
     world._append("tutelage:desk:exchanges", unsure)

@@ -26,7 +26,7 @@ def alarms(
     acknowledge: Annotated[str | None, typer.Option(metavar="ID", help="Note that you have seen an alarm.")] = None,
     resolve: Annotated[str | None, typer.Option(metavar="ID", help="Close an alarm.")] = None,
     restore_trust: Annotated[
-        bool, typer.Option("--restore-trust", help="With --resolve: give back the trust that it withdrew.")
+        bool, typer.Option("--restore-trust", help="With --resolve: give back what it took: trust, and confidence.")
     ] = False,
     note: Annotated[str, typer.Option(help="Why; kept with the alarm.")] = "",
     config: Annotated[Path | None, typer.Option(help="Settings file; by default tutelage.yaml.")] = None,
@@ -80,6 +80,7 @@ def _acknowledge(ledger: Ledger, alarm: str, note: str) -> str:
 
 
 def _resolve(ledger: Ledger, alarm: Alarm, note: str, *, restore_trust: bool) -> str:
+    from monitoring.cascade import restored
     from monitoring.withdrawal import restored_rows
     from tutelage.commands._shared import who
 
@@ -87,13 +88,21 @@ def _resolve(ledger: Ledger, alarm: Alarm, note: str, *, restore_trust: bool) ->
     if resolved:
         ledger.audit(who(), "resolve_alarm", alarm.task, alarm.version, {"alarm": alarm.id, "note": note})
     told = f"{alarm.id} is resolved" if resolved else f"{alarm.id} was resolved already"
-    labels = sorted(alarm.evidence.get("withdrawn", {}))
-    if not restore_trust or not labels:
+    if not restore_trust:
         return told
-    rows = restored_rows(ledger.trust(alarm.task, alarm.version), alarm, time.time())
-    ledger.set_trust(alarm.task, alarm.version, rows)
-    ledger.audit(who(), "restore_trust", alarm.task, alarm.version, {"alarm": alarm.id, "labels": labels})
-    return f"{told}; version {alarm.version} is trusted again with {', '.join(labels)}"
+    threshold = restored(ledger.thresholds.get(alarm.task, alarm.version), alarm, time.time())
+    if threshold is not None:
+        ledger.thresholds.replace(alarm.task, alarm.version, threshold)
+        detail = {"alarm": alarm.id, "confidence": threshold.confidence}
+        ledger.audit(who(), "restore_threshold", alarm.task, alarm.version, detail)
+        told += f"; version {alarm.version} answers from confidence {threshold.confidence:g} on again"
+    labels = sorted(alarm.evidence.get("withdrawn", {}))
+    if labels:
+        rows = restored_rows(ledger.trust(alarm.task, alarm.version), alarm, time.time())
+        ledger.set_trust(alarm.task, alarm.version, rows)
+        ledger.audit(who(), "restore_trust", alarm.task, alarm.version, {"alarm": alarm.id, "labels": labels})
+        told += f"; version {alarm.version} is trusted again with {', '.join(labels)}"
+    return told
 
 
 def _list(screen: Console, ledger: Ledger, task: str | None, *, everything: bool) -> str:

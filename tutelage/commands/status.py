@@ -61,6 +61,8 @@ def _table(settings: Settings, ledger: Ledger, name: str) -> Table:
     error = settings.task(name).watch.interval_error
     for title, text in (
         ("champion", _champion(settings, ledger, name, state)),
+        ("answers from", _threshold(settings, ledger, name, state)),
+        ("canary", _canary(ledger, name)),
         *_agreements(state, error),
         ("teacher answers", "-" if state is None else f"{state.traffic.teacher_share():.0%} of the last exchanges"),
         ("sampling", _sampling(settings, name, state)),
@@ -78,6 +80,28 @@ def _champion(settings: Settings, ledger: Ledger, name: str, state: TaskState | 
         return "none that has answered yet; the teacher answers"
     trusted, classes = ledger.trusted(name).get(state.champion, frozenset()), len(settings.task(name).labels)
     return f"version {state.champion}, trusted with {len(trusted)} of {classes} classes"
+
+
+def _threshold(settings: Settings, ledger: Ledger, name: str, state: TaskState | None) -> str:
+    """From which confidence on the champion answers."""
+    trust = settings.task(name).trust
+    lowest = f"confidence {trust.min_confidence:g} on"
+    if trust.target_agreement is None:
+        return f"{lowest} (trust.min_confidence)"
+    found = ledger.thresholds.get(name, state.champion) if state is not None and state.champion else None
+    if found is None:
+        return f"{lowest} (trust.min_confidence; it was judged without a target, the next version is with one)"
+    if found.confidence is None:
+        return f"no confidence on: {found.evidence}; the teacher answers everything"
+    return f"confidence {max(found.confidence, trust.min_confidence):g} on: {found.evidence}"
+
+
+def _canary(ledger: Ledger, name: str) -> str:
+    canary = ledger.canaries.get(name)
+    if canary is None:
+        return "none"
+    minutes = (time.time() - canary.at) / 60
+    return f"version {canary.version} answers {canary.share:.0%} of users, for {minutes:,.0f} minutes now"
 
 
 def _agreements(state: TaskState | None, error: float) -> list[tuple[str, str]]:
