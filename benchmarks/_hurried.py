@@ -28,6 +28,9 @@ def hurried_task(
             "trial_comparisons": trial,
             "trial_minimum": trial_minimum,
             "trial_hours": 0.03,
+            "canary_share": 0.25,
+            "canary_requests": 40,
+            "canary_hours": 0.02,
         },
     }
 

@@ -240,8 +240,9 @@ class BreakerOpenError(UnavailableError):
 
 
 class DeadlineError(ApiError):
-    """Nobody answered in time."""
+    """Nobody answered in time. A client that tries again by itself would have the same work begun once more."""
 
     status = 504
     type = "server_error"
     code: str | None = "deadline_exceeded"
+    headers: Sequence[tuple[bytes, bytes]] = ((b"x-should-retry", b"false"),)

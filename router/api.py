@@ -1,41 +1,28 @@
-"""Everything of the gateway but the hot path, on FastAPI: models, feedback, health, metrics, and the errors between."""
+"""Everything of the gateway but the hot path, on FastAPI: models, feedback, health, metrics."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from math import ceil
 
-import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from core import wire
-from core.errors import (
-    ApiError,
-    BodyTooLargeError,
-    InternalError,
-    InvalidRequestError,
-    MethodNotAllowedError,
-    NotFoundError,
-    UnavailableError,
-)
-from core.ids import mint, sane_request_id
+from core.errors import BodyTooLargeError, InvalidRequestError, UnavailableError
+from core.ids import mint
 from core.ledger import ApiKey
 from core.records import Feedback
-from router.admission import KeyKeeper, check_task
+from router.admission import KeyKeeper, authorization_of, check_task
+from router.api_errors import Framed, add_error_handlers
 from router.metrics import CONTENT_TYPE, Metrics
+from router.openapi import MAX_ID_CHARACTERS, describe
 from router.recorder import Recorder
 from router.snapshot import Snapshot
 from router.tasks import Targets, Task
 
-_log = structlog.get_logger(__name__)
-
 _MAX_FEEDBACK_BYTES = 64 * 1024
-_MAX_ID_CHARACTERS = 200
 
 
 def build_api(
@@ -46,16 +33,19 @@ def build_api(
     snapshot: Snapshot,
     recorder: Recorder,
     metrics: Metrics,
-) -> FastAPI:
+) -> ASGIApp:
     """Build the app. `inference` answers at `paths`."""
-    app = FastAPI(title="Tutelage gateway", docs_url=None, redoc_url=None)
-    _add_error_handlers(app, metrics)
+    # No redirection: it would lead to whatever host the client names, and a POST would lose its body on the way.
+    app = FastAPI(title="Tutelage gateway", openapi_url=None, redirect_slashes=False)
+    add_error_handlers(app, metrics)
+    paths = tuple(paths)
     for path in paths:
         app.router.routes.append(Route(path, inference, methods=["POST"]))
     _add_models(app, targets, keys, int(time.time()))
     _add_feedback(app, targets, keys, recorder)
     _add_health(app, targets, keys, snapshot, metrics)
-    return app
+    _add_description(app, paths)
+    return Framed(app)
 
 
 def _add_models(app: FastAPI, targets: Targets, keys: KeyKeeper, created: int) -> None:
@@ -84,7 +74,7 @@ def _add_feedback(app: FastAPI, targets: Targets, keys: KeyKeeper, recorder: Rec
         given = wire.decode_feedback(await _bounded_body(request))
         task = _task_of(given, targets)
         check_task(key, task.name)
-        if not 0 < len(given.exchange) <= _MAX_ID_CHARACTERS:
+        if not 0 < len(given.exchange) <= MAX_ID_CHARACTERS:
             raise InvalidRequestError("exchange must be the id of an exchange or a completion", param="exchange")
         label = task.labels.match(given.label)
         if label is None:
@@ -127,44 +117,18 @@ def _add_health(app: FastAPI, targets: Targets, keys: KeyKeeper, snapshot: Snaps
         return Response(await metrics.exposition(), media_type=CONTENT_TYPE)
 
 
-def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
-    def answer(request: Request, error: ApiError) -> Response:
-        metrics.error(error.status, error.code)
-        headers = {"x-request-id": sane_request_id(request.headers.get("x-request-id")) or mint("req")}
-        if error.retry_after is not None:
-            headers["retry-after"] = str(max(1, ceil(error.retry_after)))
-        headers |= {name.decode(): value.decode() for name, value in error.headers}
-        return _json(wire.error_body(error), status=error.status, headers=headers)
+def _add_description(app: FastAPI, paths: Iterable[str]) -> None:
+    described = wire.encode_json(describe(paths))
 
-    @app.exception_handler(ApiError)
-    async def api_error(request: Request, error: ApiError) -> Response:
-        return answer(request, error)
-
-    @app.exception_handler(RequestValidationError)
-    async def validation(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        param = ".".join(str(part) for part in first["loc"][1:]) or None
-        return answer(request, InvalidRequestError(f"the request is not valid: {first['msg']}", param=param))
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        where = f"{request.method} {request.url.path}"
-        if error.status_code == 405:
-            return answer(request, MethodNotAllowedError(f"{where}: this address does not take this method"))
-        if error.status_code == 404:
-            return answer(request, NotFoundError(f"{where}: there is nothing at this address; see /v1/models"))
-        return answer(request, InvalidRequestError(f"{where}: {error.detail}"))
-
-    @app.exception_handler(Exception)
-    async def defect(request: Request, error: Exception) -> Response:
-        _log.error("defect", path=request.url.path, exc_info=error)
-        return answer(request, InternalError("something went wrong in the gateway; its log knows more"))
+    @app.get("/openapi.json")
+    async def openapi() -> Response:
+        """Describe the addresses."""
+        return _json(described)
 
 
 def _key_of(request: Request, keys: KeyKeeper) -> ApiKey | None:
-    """The API key of a request; None where authentication is off. Raises AuthenticationError."""
-    sent = request.headers.get("authorization")
-    return keys.ring.find(None if sent is None else sent.encode("latin-1"))
+    """The API key of a request; None where authentication is off. Raises AuthenticationError, InvalidRequestError."""
+    return keys.ring.find(authorization_of(request.headers.raw))
 
 
 def _task_of(given: wire.FeedbackRequest, targets: Targets) -> Task:
@@ -184,5 +148,5 @@ async def _bounded_body(request: Request) -> bytes:
     return body
 
 
-def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(body, status_code=status, media_type="application/json", headers=headers)
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status_code=status, media_type="application/json")

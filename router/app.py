@@ -169,15 +169,13 @@ def build_targets(settings: Settings) -> Targets:
     privacy_key = load_secret(settings.privacy_key, "privacy key") if hashes else b""
     sampling_key = load_secret(settings.sampling_key, "sampling key") if any(t.samples for t in tasks.values()) else b""
 
+    workers = settings.gateway.workers
+
     def build(name: str, task: TaskSettings) -> Task:
-        return Task(
-            name,
-            task,
-            teacher_upstream(task.teacher),
-            Privacy(task.privacy, privacy_key),
-            Sampler(name, task, sampling_key, workers=settings.gateway.workers) if task.samples else None,
-            FallbackBudget(name, task.fallback, workers=settings.gateway.workers) if task.fallback.limited else None,
-        )
+        budget = FallbackBudget(name, task.fallback, workers=workers) if task.fallback.limited else None
+        room = None if budget is None else lambda: budget.shadow_scale
+        sampler = Sampler(name, task, sampling_key, workers=workers, room=room) if task.samples else None
+        return Task(name, task, teacher_upstream(task.teacher), Privacy(task.privacy, privacy_key), sampler, budget)
 
     passthrough = settings.passthrough
     return Targets(

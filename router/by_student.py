@@ -47,7 +47,7 @@ async def ask_student(
     span = call.begin_span(model, student)
     trace = call.trace if span is None else span.headers
     headers = ((b"x-tutelage-exchange", call.id.encode()), _BUFFER, *trace)
-    status: int | None = None
+    status, failure = None, None
     try:
         deadline = asyncio.get_running_loop().time() + seconds
         response = await student.request(_PATH, dialect.student_body(body, request, model), headers, deadline)
@@ -58,16 +58,17 @@ async def ask_student(
         if completion.tutelage is None or completion.content is None:
             return Failure.BROKEN
         return Said(response.body, completion, completion.tutelage)
-    except DeadlineError:
-        return Failure.LATE
-    except BreakerOpenError:
-        return Failure.BREAKER_OPEN
-    except (ApiError, ValueError):  # msgspec's and base64's errors are ValueErrors
+    except ApiError as error:
+        failure = error.code
+        if isinstance(error, DeadlineError):
+            return Failure.LATE
+        return Failure.BREAKER_OPEN if isinstance(error, BreakerOpenError) else Failure.BROKEN
+    except ValueError:  # msgspec's and base64's errors are ValueErrors
         return Failure.BROKEN
     finally:
         call.upstream_seconds += time.perf_counter() - asked
         if span is not None:
-            span.end(status, model=model)
+            span.end(status, model=model, error=failure)
 
 
 async def answer_by_student(

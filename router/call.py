@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from core.ids import mint, sane_request_id
@@ -40,7 +40,7 @@ class Call:
         "key",
         "reason",
         "record",
-        "request_id",
+        "repeats",
         "request_id",
         "sample",
         "span",
@@ -54,12 +54,14 @@ class Call:
         "wants_vendor",
     )
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Start the clock, mint the id, and read the headers that matter."""
         self.started = time.perf_counter()
         self.at = time.time()
         self.id = mint()
         given = dict(headers)
+        self.repeats = len(given) < len(headers)
+        """A header comes twice."""
         get = given.get
         request_id = get(b"x-request-id")
         self.request_id = (sane_request_id(request_id.decode("latin-1")) if request_id else None) or self.id

@@ -128,12 +128,17 @@ class AsgiClient(Client):
 
 
 async def send_error(client: Client, error: ApiError, headers: Headers) -> None:
-    """Send an error in OpenAI's shape, with `retry-after` where it has one."""
-    extra = [*headers, *error.headers]
+    """Send an error in OpenAI's shape."""
+    await client.answer(error.status, wire.error_body(error), headers + error_headers(error))
+
+
+def error_headers(error: ApiError) -> Headers:
+    """The headers that an error brings, `retry-after` where it has one."""
+    headers = list(error.headers)
     if error.retry_after is not None:
-        extra.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
-        extra.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
-    await client.answer(error.status, wire.error_body(error), extra)
+        headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
+        headers.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
+    return headers
 
 
 def too_large(limit: int) -> BodyTooLargeError:

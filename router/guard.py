@@ -37,6 +37,9 @@ from router.app import Gateway
 _MAX_SILENT_BYTES: Final = 64 * 1024
 """Bytes in a row that are not body: a head, trailers, what stands behind the size of a chunk."""
 
+_MAX_PIPELINED: Final = 16
+"""So many requests may wait on a connection for the answer to another; beyond them nothing is read."""
+
 _LINGER_SECONDS: Final = 2.0
 """How long a refused client may go on sending: closing at once would take the answer away from under its eyes."""
 
@@ -134,6 +137,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._check_version()
         super().on_headers_complete()
         self.head_ends()
+        if 0 < len(self.pipeline) < _MAX_PIPELINED:
+            self.flow.resume_reading()  # who does not read does not see that the client has gone
 
     def on_body(self, body: bytes) -> None:
         """A piece of its body."""
@@ -197,34 +202,37 @@ class GuardedProtocol(HttpToolsProtocol):
         return None
 
     def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._feed_without_offer(data[offer.args[0] :])
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                except httptools.HttpParserUpgrade as offer:
+                    rest = rest[offer.args[0] :]
+                    self._read_again()
+                else:
+                    return
         except httptools.HttpParserError as error:
             self.refuse(_meaning(error))
+        except ApiError as error:
+            self.refuse(error)
 
-    def _feed_without_offer(self, rest: bytes) -> None:
-        """Read the request again, as if it had offered no other protocol; `rest` is what stands behind its head."""
+    def _read_again(self) -> None:
+        """Read a head again as if it had offered no other protocol, so that its body is read as well."""
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self.refuse(MethodNotAllowedError("CONNECT: this is a gateway to models, not a proxy"))
-            return
+            raise MethodNotAllowedError("CONNECT: this is a gateway to models, not a proxy")
         kept = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it; it is not read
-        try:
-            self.parser.feed_data(b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self.url, kept, rest))
-        except httptools.HttpParserUpgrade:
-            self.refuse(InvalidRequestError("one offer of another protocol is enough", code="invalid_http"))
-        except httptools.HttpParserError as error:
-            self.refuse(_meaning(error))
+        self.parser.feed_data(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self.url, kept))
 
     def _check_version(self) -> None:
         """Refuse what has no chunks, by its version, and says that it has: who stands in front may not believe it."""
         version = self.parser.get_http_version()
         if version != "1.1" and (version != "1.0" or any(name == b"transfer-encoding" for name, _ in self.headers)):
-            raise InvalidRequestError("only HTTP/1.1 and HTTP/1.0, without transfer-encoding, are spoken here")
+            what = "only HTTP/1.1, and HTTP/1.0 without transfer-encoding, are spoken here"
+            raise InvalidRequestError(what, code="invalid_http")
 
     # time
 

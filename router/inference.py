@@ -12,7 +12,7 @@ from core.errors import ApiError, InternalError, OverloadedError
 from core.records import Reason
 from core.settings import GatewaySettings
 from core.templates import first_match
-from router.admission import KeyKeeper, Limiter, check_task
+from router.admission import KeyKeeper, Limiter, authorization_of, check_task
 from router.by_student import answer_by_student, ask_student
 from router.by_teacher import answer_by_teacher
 from router.call import Call
@@ -103,6 +103,8 @@ class Inference:
 
     async def _handle(self, call: Call, dialect: Dialect, client: Client) -> None:
         """Admit the request, then have it answered."""
+        if call.repeats:
+            authorization_of(client.headers)  # refuses a second one
         key = call.key = self._keys.ring.find(call.authorization)
         if self.in_flight > self._max_in_flight:
             raise OverloadedError(

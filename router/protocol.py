@@ -61,6 +61,8 @@ class GatewayProtocol(GuardedProtocol):
         direct = _DirectClient(self, headers, self._max_body_bytes, parser.should_keep_alive())
         self.cycle = self._direct = direct  # type: ignore[assignment]  # it has all that uvicorn asks of a cycle
         direct.start_answer = self._inference.serve(dialect, direct)
+        if not direct.expect():
+            self._answer(direct)  # it will be too large: nobody need send it
 
     def on_body(self, body: bytes) -> None:
         """Collect the body."""
@@ -137,6 +139,17 @@ class _DirectClient(Client):
         self._begun = False
 
     # the connection's side
+
+    def expect(self) -> bool:
+        """Whether a body as large as is announced may come."""
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = int(value)  # the parser lets digits through, and not too many of them
+                if length > self._limit:
+                    self._size = length
+                    self.keep_alive = False
+                    return False
+        return True
 
     def take(self, piece: bytes) -> bool:
         """Take a piece of the body. False: it has become too large, and no more is kept."""

@@ -104,15 +104,25 @@ class Sampler:
     """Draws the exchanges of one task. For one event loop."""
 
     def __init__(
-        self, name: str, task: TaskSettings, secret: bytes, clock: Clock = time.monotonic, *, workers: int = 1
+        self,
+        name: str,
+        task: TaskSettings,
+        secret: bytes,
+        clock: Clock = time.monotonic,
+        *,
+        workers: int = 1,
+        room: Callable[[], float] | None = None,
     ) -> None:
         """Each of `workers` that sample the same task takes an even part of its budgets.
+
+        `room` says, between 0 and 1, what falling back to the teacher, which goes first, leaves of the probability.
 
         Raises SettingsError where dollars are to be counted and nobody knows the teacher's price.
         """
         self._settings = task.shadow
         self._min_confidence = task.trust.min_confidence
         self._secret = secret
+        self._room = room
         self._calls: Allowance | None = None
         self._dollars: Allowance | None = None
         if task.shadow.calls_per_hour is not None:
@@ -125,7 +135,8 @@ class Sampler:
     @property
     def scale(self) -> float:
         """What the budgets leave of every probability, in (0, 1]."""
-        return min((budget.scale for budget in (self._calls, self._dollars) if budget is not None), default=1.0)
+        scale = min((budget.scale for budget in (self._calls, self._dollars) if budget is not None), default=1.0)
+        return scale if self._room is None else min(scale, max(self._room(), LOWEST_SCALE))
 
     def draw(self, identifier: str, confidence: float, text: str) -> Sample:
         """Fix the probability of the exchange `identifier`, and draw it."""

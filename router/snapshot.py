@@ -11,11 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from math import inf
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +20,7 @@ from core.errors import StartupError, StateError
 from core.ledger import Canary as Share
 from core.ledger import Ledger
 from router.canary import Canary
+from router.known_trust import NO_TRUST, KnownTrust, Trusted, read_file, read_ledger, write_file
 from router.served import Served, read_served
 from router.tasks import Task
 from router.upstream import Upstream
@@ -30,31 +28,6 @@ from router.upstream import Upstream
 _log = structlog.get_logger(__name__)
 
 _TEACHER_SECONDS = 15.0
-
-
-Trusted = dict[str, frozenset[str]]
-"""For each version, the labels that it may answer."""
-
-
-class _Trust(NamedTuple):
-    """What the ledger says of the students, by task."""
-
-    trusted: dict[str, Trusted]
-    confidences: dict[str, dict[str, float]]
-    """For each version, the lowest confidence at which it may answer; infinite where none is enough."""
-
-
-_NO_TRUST = _Trust({}, {})
-
-
-class _Kept(msgspec.Struct):
-    """The same on disk; JSON knows no infinity."""
-
-    trusted: dict[str, dict[str, list[str]]]
-    confidences: dict[str, dict[str, float | None]]
-
-
-_kept_decoder = msgspec.json.Decoder(_Kept)
 
 
 class Snapshot:
@@ -74,7 +47,8 @@ class Snapshot:
         self._teachers_seen = -_TEACHER_SECONDS
         self.student_up = False
         self._served: dict[str, Served] = {}
-        self._trust = _NO_TRUST
+        self._trust = NO_TRUST
+        self._confidences: dict[str, dict[str, float]] = {}
         self._shares: dict[str, Share] = {}
         self._canaries: dict[str, Canary] = {}
 
@@ -89,8 +63,7 @@ class Snapshot:
 
     def min_confidence(self, task: str, version: str) -> float:
         """The calibrated confidence below which the teacher answers in the version's stead. Infinite: always."""
-        confidences = self._trust.confidences.get(task)
-        lowest = self._lowest[task]
+        lowest, confidences = self._lowest[task], self._confidences.get(task)
         return lowest if confidences is None else confidences.get(version, lowest)
 
     def canary(self, task: str) -> Canary | None:
@@ -138,16 +111,15 @@ class Snapshot:
 
     def _meet_canaries(self) -> None:
         """Bring the canaries in step with the shares in the ledger and the challengers that are loaded."""
-        found: dict[str, Canary] = {}
-        for task, share in self._shares.items():
-            served, known = self._served.get(task), self._canaries.get(task)
-            if served is not None and served.challenger == share.version:
-                same = known is not None and (known.version, known.share) == (share.version, share.share)
-                found[task] = known if known is not None and same else Canary(task, share.version, share.share)
+        found = {
+            task: Canary.of(task, share.version, share.share)
+            for task, share in self._shares.items()
+            if (served := self._served.get(task)) is not None and served.challenger == share.version
+        }
         for task in {*found, *self._canaries}:
-            before, now = self._canaries.get(task), found.get(task)
-            if before is not now:
-                _log.info("canary", task=task, version=now and now.version, share=now and now.share)
+            now = found.get(task)
+            if now != self._canaries.get(task):
+                _log.info("canary_seen", task=task, version=now and now.version, share=now.share if now else 0.0)
         self._canaries = found
 
     async def _refresh_teachers(self) -> None:
@@ -171,50 +143,29 @@ class Snapshot:
                 _log.warning("ledger_away", error=str(error), effect="trust stays as it was; no canary")
             self._ledger_up, self._shares = False, {}
             self._meet_canaries()
-            if self._trust is _NO_TRUST:
-                self._trust = await asyncio.to_thread(self._read_file)
+            if self._trust is NO_TRUST:
+                self._take_trust(await asyncio.to_thread(read_file, self._file))
             return
         self._ledger_up, self._shares = True, shares
         self._meet_canaries()
         if trust != self._trust:
-            self._trust = trust
-            await asyncio.to_thread(self._write_file, trust)
+            self._take_trust(trust)
+            await asyncio.to_thread(write_file, self._file, trust)
 
-    def _read_ledger(self) -> tuple[_Trust, dict[str, Share]]:
+    def _read_ledger(self) -> tuple[KnownTrust, dict[str, Share]]:
         if not self._migrated:
             self._ledger.migrate()
             self._migrated = True
-        # Thresholds are written before trust: read after it, they are never older.
-        trusted = {task: self._ledger.trusted(task) for task in self._teachers}
-        confidences = {
-            task: {v: max(found, self._lowest[task]) for v, found in self._ledger.thresholds.confidences(task).items()}
-            for task in self._targeted
+        return read_ledger(self._ledger, self._teachers), self._ledger.canaries.all()
+
+    def _take_trust(self, trust: KnownTrust) -> None:
+        """What the ledger says goes as far as the settings want it to."""
+        self._trust = trust
+        self._confidences = {
+            task: {version: max(lowest, found) for version, found in trust.confidences.get(task, {}).items()}
+            for task, lowest in self._lowest.items()
+            if task in self._targeted
         }
-        return _Trust(trusted, confidences), self._ledger.canaries.all()
-
-    def _read_file(self) -> _Trust:
-        try:
-            kept = _kept_decoder.decode(self._file.read_bytes())
-        except (OSError, msgspec.DecodeError):
-            return _NO_TRUST
-        return _Trust(
-            {task: {v: frozenset(labels) for v, labels in found.items()} for task, found in kept.trusted.items()},
-            {
-                task: {v: inf if one is None else max(one, self._lowest[task]) for v, one in found.items()}
-                for task, found in kept.confidences.items()
-                if task in self._targeted
-            },
-        )
-
-    def _write_file(self, trust: _Trust) -> None:
-        kept = _Kept(
-            {task: {v: sorted(labels) for v, labels in found.items()} for task, found in trust.trusted.items()},
-            {task: {v: None if one == inf else one for v, one in found.items()} for task, found in trust[1].items()},
-        )
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._file.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(kept))
-        draft.replace(self._file)
 
 
 async def _reachable(teacher: Upstream) -> bool:

@@ -20,6 +20,7 @@ from tutelage.commands.runs import runs
 from tutelage.commands.shadow import shadow
 from tutelage.commands.status import status
 from tutelage.commands.students import students
+from tutelage.commands.templates import templates
 from tutelage.commands.train import train
 from tutelage.commands.trainer import trainer
 from tutelage.commands.up import up
@@ -40,6 +41,7 @@ def build_app() -> typer.Typer:
         app.command(rich_help_panel="A task, from data to student")(step)
     for decision in (alarms, runs, promote, rollback):
         app.command(rich_help_panel="Watching and deciding")(decision)
+    app.add_typer(templates(), name="templates", rich_help_panel="Watching and deciding")
     app.add_typer(keys(), name="keys", rich_help_panel="Who may ask")
     for role in (gateway, student, archiver, shadow, monitor, trainer):
         app.command(rich_help_panel="Roles, one process each")(role)

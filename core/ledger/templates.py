@@ -53,8 +53,10 @@ class Templates:
         """The templates by which the requests of a task are read; `configured` are those of its settings."""
         return templates_in_force(configured, self.all(task), task)
 
-    def accept(self, accepted: AcceptedTemplate) -> None:
-        """Accept a template; one that was dropped may come back. Its unknown template is known from now on. Audited.
+    def accept(self, accepted: AcceptedTemplate, also: Iterable[str] = ()) -> None:
+        """Accept a template; one that was dropped may come back. Audited.
+
+        The unknown template that it came of is known from now on, and so are those with the ids in `also`.
 
         Raises DataError where it is accepted already.
         """
@@ -68,13 +70,13 @@ class Templates:
             "dropped_at": None,
         }
         again = update(accepted_templates).where(*where, accepted_templates.c.dropped_at.is_not(None)).values(values)
-        source = unknown_templates.c.task == task, unknown_templates.c.id == accepted.source
+        known = unknown_templates.c.task == task, unknown_templates.c.id.in_([accepted.source, *also])
         detail = {"source": accepted.source, "messages": [(p.role, p.content) for p in template.patterns]}
         try:
             with self._engine.begin() as connection:
                 if connection.execute(again).rowcount == 0:
                     connection.execute(insert(accepted_templates).values(task=task, version=template.version, **values))
-                connection.execute(delete(unknown_templates).where(*source))
+                connection.execute(delete(unknown_templates).where(*known))
                 write_audit(
                     connection,
                     accepted.accepted_at,

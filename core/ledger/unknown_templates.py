@@ -72,10 +72,17 @@ class UnknownTemplates:
         with self._engine.connect() as connection:
             return [_unknown(row) for row in connection.execute(query).mappings()]
 
-    def tasks(self) -> set[str]:
-        """The tasks of which there is something."""
+    def ids(self) -> set[tuple[str, str]]:
+        """Task and id of all of them."""
+        query = select(unknown_templates.c.task, unknown_templates.c.id)
         with self._engine.connect() as connection:
-            return set(connection.execute(select(unknown_templates.c.task).distinct()).scalars())
+            return {(row.task, row.id) for row in connection.execute(query)}
+
+    def get(self, task: str, identifier: str) -> UnknownTemplate | None:
+        """One of them. Raises StateError where its row is damaged."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(unknown_templates).where(*_is(task, identifier))).mappings().first()
+        return None if row is None else _unknown(row)
 
     def note(
         self,
@@ -95,6 +102,9 @@ class UnknownTemplates:
                 for task, old, new in replaced:
                     if _merge(connection, task, old, new) and fresh.pop((task, old), None) is None:
                         fresh.pop((task, new), None)  # it was known as the old one
+                    empty = delete(unknown_templates).where(*_is(task, new), unknown_templates.c.requests <= 0)
+                    if connection.execute(empty).rowcount:
+                        fresh.pop((task, new), None)
                 for task, count in requests.items():
                     more = update(unknown_templates).where(unknown_templates.c.task == task)
                     connection.execute(more.values(among=unknown_templates.c.among + count))
@@ -146,7 +156,7 @@ class UnknownTemplates:
             if one.requests < 0:  # they were found to belong to another
                 connection.execute(delete(unknown_templates).where(*_is(one.task, one.id), columns.requests <= 0))
             return False
-        if one.requests <= 0 or _is_accepted(connection, one) or not _has_room(connection, one):
+        if one.requests < 0 or _is_accepted(connection, one) or not _has_room(connection, one):
             return False
         connection.execute(insert(unknown_templates).values(_row(one)))
         return True

@@ -5,7 +5,7 @@ OpenAI adds tomorrow passes through today. Writing: a classifier's answer as an 
 server-sent events, and errors in OpenAI's shape.
 """
 
-from core.wire.bodies import ask_for_usage, replace_model, without_field
+from core.wire.bodies import ask_for_usage, names_model_once, replace_model, without_field
 from core.wire.completions import (
     Chunk,
     Completion,
@@ -13,6 +13,7 @@ from core.wire.completions import (
     decode_chunk,
     decode_completion,
 )
+from core.wire.counts import MAX_COUNT, Count, counted
 from core.wire.encoding import decode_body, encode_json
 from core.wire.events import DONE, error_body, error_event, error_object, event, model_object, models_body
 from core.wire.rendering import (
@@ -33,16 +34,19 @@ from core.wire.requests import (
 
 __all__ = [
     "DONE",
+    "MAX_COUNT",
     "MAX_TOP_LOGPROBS",
     "ChatRequest",
     "Chunk",
     "Completion",
+    "Count",
     "FeedbackRequest",
     "StreamOptions",
     "VendorField",
     "ask_for_usage",
     "completion_body",
     "completion_events",
+    "counted",
     "decode_body",
     "decode_chat_request",
     "decode_chunk",
@@ -56,6 +60,7 @@ __all__ = [
     "logprob_of",
     "model_object",
     "models_body",
+    "names_model_once",
     "replace_model",
     "token_logprobs",
     "usage_object",

@@ -10,6 +10,7 @@ import msgspec
 
 from core.labels import LabelSet, unpack_floats
 from core.records import StudentAnswer, Usage
+from core.wire.counts import counted
 
 _NOTHING = Usage()
 
@@ -112,7 +113,7 @@ class Completion(msgspec.Struct):
     def tokens(self) -> Usage:
         """Tokens as counted by whoever answered; zeros where it did not say."""
         usage = self.usage or _Usage()
-        return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        return counted(usage.prompt_tokens, usage.completion_tokens)
 
     @property
     def first_token_logprobs(self) -> dict[str, float]:

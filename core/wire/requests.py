@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from core.errors import InvalidRequestError
+from core.wire.counts import Count
 from core.wire.encoding import decode_body
 from core.wire.rendering import MAX_TOP_LOGPROBS
 
@@ -24,7 +25,7 @@ class ChatRequest(msgspec.Struct):
     messages: list[Any]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    n: int | None = 1
+    n: Count | None = 1
     logprobs: bool | None = False
     top_logprobs: int | None = None
     tools: list[Any] | None = None

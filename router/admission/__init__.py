@@ -6,7 +6,7 @@ that a request meets here waits for anybody.
 
 from router.admission.grants import Grant
 from router.admission.keykeeper import KeyKeeper
-from router.admission.keyring import KeyRing, check_task
+from router.admission.keyring import KeyRing, authorization_of, check_task
 from router.admission.limiter import Limiter
 
-__all__ = ["Grant", "KeyKeeper", "KeyRing", "Limiter", "check_task"]
+__all__ = ["Grant", "KeyKeeper", "KeyRing", "Limiter", "authorization_of", "check_task"]

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 from typing import Final
 
-from core.errors import AuthenticationError, KeyNotAllowedError, UnavailableError
+from core.errors import AuthenticationError, InvalidRequestError, KeyNotAllowedError, UnavailableError
 from core.ledger.keys import ApiKey, digest_of
 
 _NOBODY: Final = secrets.token_bytes(32)
@@ -63,6 +63,17 @@ class KeyRing:
             raise UnavailableError(
                 "the gateway cannot read its API keys at the moment; try again in a little", retry_after=_RETRY_SECONDS
             )
+
+
+def authorization_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """The `authorization` header of a request, names in lower case; None where there is none.
+
+    Raises InvalidRequestError where there are several: whoever stands in front may have looked at another one.
+    """
+    found = [value for name, value in headers if name == b"authorization"]
+    if len(found) > 1:
+        raise InvalidRequestError("the request has more than one authorization header", code="repeated_header")
+    return found[0] if found else None
 
 
 def check_task(key: ApiKey | None, task: str) -> None:

@@ -159,6 +159,13 @@ def chat_body(request: Request, model: str, *, logprobs: bool = False) -> bytes:
     return wire.encode_json(document)
 
 
+def renamed(body: bytes, request: Request, model: str) -> bytes:
+    """The client's body under an upstream's name for the model: the very bytes, where they say that alone already."""
+    if request.model == model and wire.names_model_once(body):
+        return body
+    return wire.replace_model(body, model)
+
+
 def estimate_tokens(body: bytes) -> int:
     """Roughly how many tokens a request's body holds: four bytes each, a thousand for each file or picture in it."""
     if len(body) < _SMALL_BYTES:

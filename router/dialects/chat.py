@@ -8,8 +8,17 @@ import msgspec
 
 from core import wire
 from core.errors import InvalidRequestError, UpstreamError
-from core.records import Usage
-from router.dialects.base import Dialect, Heard, LabelAnswer, Part, Request, estimate_tokens, text_of, upstream_failure
+from router.dialects.base import (
+    Dialect,
+    Heard,
+    LabelAnswer,
+    Part,
+    Request,
+    estimate_tokens,
+    renamed,
+    text_of,
+    upstream_failure,
+)
 
 _TEXT: Final = frozenset({"text"})
 
@@ -25,8 +34,8 @@ class _Message(msgspec.Struct, gc=False):
 
 class _Body(wire.ChatRequest):
     messages: list[_Message]
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_tokens: wire.Count | None = None
+    max_completion_tokens: wire.Count | None = None
     safety_identifier: str | None = None
 
 
@@ -66,7 +75,7 @@ class ChatDialect(Dialect):
         """Replace the model's name, and ask for the closing usage chunk of a stream."""
         if request.stream and not request.wants_usage_chunk:
             return wire.ask_for_usage(body, model)
-        return body if request.model == model else wire.replace_model(body, model)
+        return renamed(body, request, model)
 
     def student_body(self, body: bytes, request: Request, task: str) -> bytes:
         """The client's own body, under the task's name."""
@@ -125,7 +134,7 @@ class ChatDialect(Dialect):
                 heard.pieces.append(content)
         if chunk.usage is None:
             return Part.CONTENT
-        heard.usage = Usage(chunk.usage.prompt_tokens or 0, chunk.usage.completion_tokens or 0)
+        heard.usage = wire.counted(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
         return Part.CONTENT if chunk.choices else Part.USAGE
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from core import wire
-from core.errors import InvalidRequestError, UpstreamError
+from core.errors import UpstreamError
 from core.records import Usage
 from router.dialects.base import (
     Dialect,
@@ -18,6 +18,7 @@ from router.dialects.base import (
     Request,
     chat_body,
     estimate_tokens,
+    renamed,
     upstream_failure,
 )
 
@@ -27,13 +28,13 @@ class _Body(msgspec.Struct):
     prompt: Any = None
     stream: bool | None = False
     stream_options: wire.StreamOptions | None = None
-    logprobs: int | None = None
-    n: int | None = 1
-    best_of: int | None = 1
+    logprobs: wire.Count | None = None
+    n: wire.Count | None = 1
+    best_of: wire.Count | None = 1
     echo: bool | None = False
     suffix: str | None = None
     response_format: Any = None
-    max_tokens: int | None = None
+    max_tokens: wire.Count | None = None
     user: str | None = None
 
     def text(self) -> str | None:
@@ -53,7 +54,7 @@ class _Count(msgspec.Struct):
     completion_tokens: int | None = 0
 
     def usage(self) -> Usage:
-        return Usage(self.prompt_tokens or 0, self.completion_tokens or 0)
+        return wire.counted(self.prompt_tokens, self.completion_tokens)
 
 
 class _Logprobs(msgspec.Struct):
@@ -98,8 +99,6 @@ class CompletionsDialect(Dialect):
     def decode(self, body: bytes) -> Request:
         """Read a request. Raises InvalidRequestError that names the field at fault."""
         found = wire.decode_body(_decoder, body)
-        if found.logprobs is not None and found.logprobs < 0:
-            raise InvalidRequestError("logprobs must not be negative", param="logprobs")
         text = found.text()
         options = found.stream_options
         return Request(
@@ -117,7 +116,7 @@ class CompletionsDialect(Dialect):
         """Replace the model's name, and ask for the closing usage chunk of a stream."""
         if request.stream and not request.wants_usage_chunk:
             return wire.ask_for_usage(body, model)
-        return body if request.model == model else wire.replace_model(body, model)
+        return renamed(body, request, model)
 
     def student_body(self, body: bytes, request: Request, task: str) -> bytes:  # noqa: ARG002  # only chat passes it on
         """The prompt as a chat request."""

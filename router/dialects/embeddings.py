@@ -8,8 +8,7 @@ import msgspec
 
 from core import wire
 from core.errors import InvalidRequestError, UpstreamError
-from core.records import Usage
-from router.dialects.base import Dialect, Heard, LabelAnswer, Part, Request, estimate_tokens
+from router.dialects.base import Dialect, Heard, LabelAnswer, Part, Request, estimate_tokens, renamed
 
 
 class _Body(msgspec.Struct):
@@ -50,7 +49,7 @@ class EmbeddingsDialect(Dialect):
 
     def upstream_body(self, body: bytes, request: Request, model: str) -> bytes:
         """Replace the model's name."""
-        return body if request.model == model else wire.replace_model(body, model)
+        return renamed(body, request, model)
 
     def student_body(self, body: bytes, request: Request, task: str) -> NoReturn:  # noqa: ARG002  # there is none
         """Raise TypeError: no student makes embeddings."""
@@ -71,7 +70,7 @@ class EmbeddingsDialect(Dialect):
         except (ValueError, RecursionError) as error:
             raise UpstreamError("the upstream's answer is not a list of embeddings") from error
         count = found.usage or _Count()
-        return wire.Completion.of_text(None, model=found.model, usage=Usage(count.prompt_tokens or 0))
+        return wire.Completion.of_text(None, model=found.model, usage=wire.counted(count.prompt_tokens))
 
     def hear(self, data: bytes, heard: Heard) -> Part:  # noqa: ARG002  # whatever it says
         """Raise UpstreamError: embeddings are not streamed."""

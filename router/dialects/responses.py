@@ -8,7 +8,7 @@ import msgspec
 
 from core import wire
 from core.errors import ApiError, UpstreamError
-from router.dialects.base import Dialect, Heard, LabelAnswer, Part, Request, chat_body, estimate_tokens
+from router.dialects.base import Dialect, Heard, LabelAnswer, Part, Request, chat_body, estimate_tokens, renamed
 from router.dialects.responses_input import ResponsesBody
 from router.dialects.responses_label import response_body, response_events
 from router.dialects.responses_output import ResponseEvent, ResponseObject
@@ -42,7 +42,7 @@ class ResponsesDialect(Dialect):
 
     def upstream_body(self, body: bytes, request: Request, model: str) -> bytes:
         """Replace the model's name. A stream of this dialect tells its usage unasked."""
-        return body if request.model == model else wire.replace_model(body, model)
+        return renamed(body, request, model)
 
     def student_body(self, body: bytes, request: Request, task: str) -> bytes:  # noqa: ARG002  # only chat passes it on
         """The input as a chat request."""

@@ -32,7 +32,7 @@ class ResponsesBody(msgspec.Struct):
     top_logprobs: int | None = None
     user: str | None = None
     safety_identifier: str | None = None
-    max_output_tokens: int | None = None
+    max_output_tokens: wire.Count | None = None
     # What a classifier cannot do.
     tools: list[Any] | None = None
     text: TextOptions | None = None
@@ -43,7 +43,7 @@ class ResponsesBody(msgspec.Struct):
     prompt: Any = None
     context_management: Any = None
     # What an answer repeats.
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, msgspec.Raw] | None = None
     temperature: float | None = None
     top_p: float | None = None
     parallel_tool_calls: bool | None = True
@@ -82,7 +82,8 @@ class ResponsesBody(msgspec.Struct):
 
     def repeated(self) -> dict[str, Any]:
         """What the answer repeats of the request."""
-        verbosity = self.text.verbosity if self.text is not None else None
+        asked = self.text.verbosity if self.text is not None else None
+        verbosity = asked if isinstance(asked, str) else "medium"
         return {
             "instructions": self.instructions,
             "max_output_tokens": self.max_output_tokens,
@@ -91,7 +92,7 @@ class ResponsesBody(msgspec.Struct):
             "prompt_cache_key": self.prompt_cache_key,
             "safety_identifier": self.safety_identifier,
             "temperature": 1.0 if self.temperature is None else self.temperature,
-            "text": {"format": {"type": "text"}, "verbosity": verbosity or "medium"},
+            "text": {"format": {"type": "text"}, "verbosity": verbosity},
             "top_logprobs": self.top_logprobs or 0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "user": self.user,

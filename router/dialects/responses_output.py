@@ -21,7 +21,7 @@ class ResponseCount(msgspec.Struct):
 
     def usage(self) -> Usage:
         """The same as a record."""
-        return Usage(self.input_tokens or 0, self.output_tokens or 0)
+        return wire.counted(self.input_tokens, self.output_tokens)
 
 
 class ResponseObject(msgspec.Struct):

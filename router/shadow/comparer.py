@@ -41,8 +41,10 @@ class Comparer:
         metrics: ShadowMetrics,
         templates: Callable[[], Mapping[str, Template]] | None = None,
     ) -> None:
-        """`asker` is None where the settings do not permit to ask; `templates` says, by version, which there are now:
-        by default those of the settings."""
+        """`asker` is None where the settings do not permit to ask.
+
+        `templates` says, by version, which prompt templates there are now: by default those of the settings.
+        """
         self.memory = memory
         self._task = task
         self._settings = settings.shadow

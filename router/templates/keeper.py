@@ -17,6 +17,7 @@ from core.accepted_templates import TaskTemplates
 from core.errors import StartupError, StateError
 from core.ids import minted_at
 from core.ledger import Ledger, UnknownTemplate
+from router.templates.families import Example
 from router.templates.report import Reporter
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class TemplateKeeper:
         }
         self._tombstones = ledger.forgotten.tombstones()
         self._retention_due = 0.0
+        self._known: set[tuple[str, str]] = set()
         self._writable = True
 
     async def refresh(self) -> None:
@@ -97,6 +99,8 @@ class TemplateKeeper:
     async def _write(self) -> None:
         now = self._clock()
         await self._forget(now)
+        for known in await asyncio.to_thread(self._read_new):
+            self._reporters[known.task].adopt(self._tasks[known.task].unmatched, known, now)
         for name, task in self._tasks.items():
             self._reporters[name].take(task.unmatched)
             task.unmatched.shed(now - _IDLE_SECONDS)
@@ -108,11 +112,18 @@ class TemplateKeeper:
             hint = f"`tutelage templates --task {one.task}` shows it; until it is accepted the teacher answers"
             _log.warning("new_template_seen", task=one.task, id=one.id, roles=list(one.roles), hint=hint)
 
+    def _read_new(self) -> list[UnknownTemplate]:
+        """What others have written, or this gateway before a restart. Blocks."""
+        ids = {(task, one) for task, one in self._ledger.unknown_templates.ids() if task in self._tasks}
+        found = [self._ledger.unknown_templates.get(*new) for new in ids - self._known]
+        self._known = ids
+        return [one for one in found if one is not None]
+
     def _note(self) -> list[UnknownTemplate]:
         """Write the reports down; returns what is new. Blocks."""
         reporters = self._reporters.items()
         seen = [self._allowed(one) for _, reporter in reporters for one in reporter.seen]
-        noted = self._ledger.unknown_templates.tasks() | {one.task for one in seen}
+        noted = {task for task, _ in self._known} | {one.task for one in seen}
         requests = {name: reporter.requests for name, reporter in reporters if name in noted and reporter.requests}
         replaced = [(name, *change) for name, reporter in reporters for change in reporter.replaced.items()]
         return self._ledger.unknown_templates.note(seen, requests, replaced) if seen or requests or replaced else []
@@ -124,7 +135,7 @@ class TemplateKeeper:
         return one
 
     async def _forget(self, now: float) -> None:
-        """Drop what must be forgotten, and what is older than the retention, here and in the ledger."""
+        """Drop what must be forgotten, and examples older than the retention, here and in the ledger."""
         if await asyncio.to_thread(self._tombstones.refresh) and self._tombstones:
             await self._drop(self._is_forgotten, texts=True)
         if now >= self._retention_due:
@@ -133,11 +144,14 @@ class TemplateKeeper:
 
     async def _drop(self, gone: Gone, *, texts: bool) -> None:
         for name, task in self._tasks.items():
-            user = self._reporters[name].user
-            task.unmatched.forget(lambda one, name=name, user=user: gone(name, one.exchange, user(one.user)))  # type: ignore[misc]
+            drop = task.unmatched.forget if texts else task.unmatched.expire
+            drop(partial(self._is_gone, gone, name))
         dropped = await asyncio.to_thread(self._ledger.unknown_templates.drop_examples, gone, texts=texts)
         if dropped:
             await asyncio.to_thread(self._ledger.purge)
+
+    def _is_gone(self, gone: Gone, task: str, example: Example) -> bool:
+        return gone(task, example.exchange, self._reporters[task].user(example.user))
 
     def _is_forgotten(self, task: str, exchange: str, user: str) -> bool:
         return self._tombstones.has(exchange) or self._tombstones.has_user(user, task, minted_at(exchange))

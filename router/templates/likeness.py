@@ -18,6 +18,8 @@ LEAST_COMMON: Final = 20
 """So many characters, the roles aside, are more than two unrelated requests have in common."""
 
 _NAME: Final = "suggested"
+_HOLE: Final = "\ufffc"
+"""Unicode's own stand-in for something that is not text."""
 _SENTENCE_ENDS: Final = ".?!,;:…"
 
 
@@ -41,6 +43,11 @@ def suggest(examples: Sequence[Messages]) -> Template | None:
         else:
             patterns.append(MessagePattern(role, _ends(contents), ("text" if at == text_at else f"{role}_{at + 1}",)))
     return build_template(_NAME, patterns)
+
+
+def outline(template: Template) -> Messages:
+    """A request that stands for the template: its own text, and in place of each hole what no message holds."""
+    return tuple((pattern.role, _HOLE.join(pattern.literals)) for pattern in template.patterns)
 
 
 def literal_characters(template: Template) -> int:

@@ -9,9 +9,12 @@ from typing import Final, Literal
 from core.ledger import UnknownTemplate
 from core.privacy import Privacy
 from core.templates import MessagePattern, Template, build_template, encode_template
-from router.templates.unmatched import Family, Group, Unmatched
+from router.templates.families import Family, Group
+from router.templates.unmatched import Unmatched
 
 _ID_CHARACTERS: Final = 10
+_MAX_UNWRITTEN: Final = 200
+"""Unknown templates that wait for the ledger; of more than these nothing is kept while it is away."""
 
 
 class Reporter:
@@ -37,13 +40,20 @@ class Reporter:
         """Add what was counted, which begins anew with that."""
         self.requests += unmatched.requests
         unmatched.requests = 0
+        changes = unmatched.take_changes()
+        changed = [change.after for change in changes]
         for family in unmatched.families:
             for group in (family.rest, *family.shapes):
-                if group.requests:
+                if group.requests or group in changed:
                     self._add(self._unknown(family, group))
                     group.requests = 0
-        for family, before, group in unmatched.take_changes():
-            self._replace(self._identify(family, before), self._identify(family, group.template))
+        for family, before, group in changes:
+            self._replace(self._identify(family.roles, before), self._identify(family.roles, group.template))
+
+    def adopt(self, unmatched: Unmatched, known: UnknownTemplate, at: float) -> None:
+        """Let what is in the ledger already be counted as that, where it says enough. `at`: seconds since the epoch."""
+        if known.template is not None and known.id == self._identify(known.roles, known.template):
+            unmatched.adopt(known.template, at)
 
     def written(self) -> None:
         """Begin the next report: this one has been written down."""
@@ -54,6 +64,8 @@ class Reporter:
         return self._privacy.user(user)
 
     def _replace(self, old: str, new: str) -> None:
+        if len(self.replaced) >= _MAX_UNWRITTEN:
+            return
         self.replaced |= {older: new for older, found in self.replaced.items() if found == old}
         self.replaced[old] = new
 
@@ -61,11 +73,12 @@ class Reporter:
         before = self._seen.get(one.id)
         if before is not None:
             one = replace(one, requests=one.requests + before.requests, first_seen=before.first_seen)
-        self._seen[one.id] = one
+        if before is not None or len(self._seen) < _MAX_UNWRITTEN:
+            self._seen[one.id] = one
 
     def _unknown(self, family: Family, group: Group) -> UnknownTemplate:
         template = group.template
-        identifier = self._identify(family, None if group is family.rest else template)
+        identifier = self._identify(family.roles, None if group is family.rest else template)
         if self._store != "full":
             return UnknownTemplate(
                 self._task,
@@ -92,9 +105,9 @@ class Reporter:
             user=self._privacy.user(example.user) if example is not None else "",
         )
 
-    def _identify(self, family: Family, template: Template | None) -> str:
-        """The same in every worker. `template` None: the rest of the family."""
-        content = json.dumps(family.roles) if template is None else encode_template(template)
+    def _identify(self, roles: tuple[str, ...], template: Template | None) -> str:
+        """The same in every worker. `template` None: the rest of the requests with these roles."""
+        content = json.dumps(roles) if template is None else encode_template(template)
         return self._privacy.fingerprint(f"{self._task}\0{content}")[:_ID_CHARACTERS]
 
     def _redacted(self, template: Template) -> Template:

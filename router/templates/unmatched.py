@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from core.templates import Template, first_match
-from router.templates.likeness import LEAST_COMMON, Messages, alike, literal_characters, same_frame, suggest
+from router.templates.families import Change, Example, Family, Group
+from router.templates.likeness import LEAST_COMMON, alike, literal_characters, outline, same_frame, suggest
 
 ENOUGH: Final = 5
 """So many different examples make a suggestion."""
@@ -26,55 +27,7 @@ _MAX_CHARACTERS: Final = 32_000
 """Of a request that is learnt from; a longer one is only counted."""
 _MAX_WAITING: Final = 16
 _MAX_POOL: Final = 16
-_MAX_EXAMPLES: Final = 24
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-
-
-class Example(NamedTuple):
-    """One request, kept in memory only."""
-
-    messages: Messages
-    exchange: str
-    user: str
-
-
-class Group:
-    """Requests that are counted together: a shape, or the rest of a family."""
-
-    __slots__ = ("examples", "first_seen", "last_seen", "requests", "template")
-
-    def __init__(self, examples: list[Example], template: Template | None = None, at: float = 0.0) -> None:
-        self.examples = examples
-        self.template = template
-        """What is suggested; None: too few different examples."""
-        self.requests = 0
-        """Since they were last taken."""
-        self.first_seen = self.last_seen = at
-
-
-class Family:
-    """Requests with the same roles. Without roles: all those of which there are too many kinds."""
-
-    __slots__ = ("rest", "roles", "shapes", "waiting")
-
-    def __init__(self, roles: tuple[str, ...]) -> None:
-        self.roles = roles
-        self.shapes: list[Group] = []
-        self.rest = Group([])
-        self.waiting: list[Example] = []
-
-    @property
-    def last_seen(self) -> float:
-        """When a request of it came last."""
-        return max(group.last_seen for group in (self.rest, *self.shapes))
-
-
-class Change(NamedTuple):
-    """What was suggested before of what is now `after`; None: it was the rest of its family."""
-
-    family: Family
-    before: Template | None
-    after: Group
 
 
 class Unmatched:
@@ -85,6 +38,7 @@ class Unmatched:
         """All requests of the task that a template could have fitted, since they were last taken."""
         self._families: dict[tuple[str, ...], Family] = {}
         self._others = Family(())
+        self._crowded = False
         self._changes: list[Change] = []
 
     @property
@@ -95,41 +49,69 @@ class Unmatched:
 
     def note(self, messages: Sequence[tuple[str, str]], exchange: str, user: str, at: float) -> None:
         """Count a request; on the request path. `at`: seconds since the epoch."""
-        family = self._families.get(tuple([role for role, _ in messages]))
+        roles = tuple([role for role, _ in messages])
+        family = self._families.get(roles)
         if family is None:
-            family = self._new_family(messages)
+            family = self._new_family(roles)
         for shape in family.shapes:
             template = shape.template
             if template is not None and template.match(messages) is not None:
                 shape.requests += 1
                 shape.last_seen = at
+                if not shape.examples and _is_short(messages):
+                    shape.examples = [Example(tuple(messages), exchange, user)]
                 return
         rest = family.rest
-        rest.requests += 1
         rest.last_seen = at
         if not rest.first_seen:
             rest.first_seen = at
-        if len(family.waiting) < _MAX_WAITING and sum([len(text) for _, text in messages]) <= _MAX_CHARACTERS:
-            family.waiting.append(Example(tuple(messages), exchange, user))
+        if len(family.waiting) < _MAX_WAITING and _is_short(messages):
+            family.waiting.append(Example(tuple(messages), exchange, user))  # and counted where it turns out to belong
+        else:
+            rest.requests += 1
 
     async def learn(self) -> None:
         """Learn from what was noted; lets requests pass in between."""
         for family in self.families:
-            waiting, family.waiting = family.waiting, []
-            for example in waiting:
-                self._place(family, example)
+            for _ in range(len(family.waiting)):
+                self._place(family, family.waiting.pop(0))
                 await asyncio.sleep(0)
             rest = family.rest
             different = len(rest.examples) >= ENOUGH and family.roles
             rest.template = suggest([example.messages for example in rest.examples]) if different else None
 
+    def adopt(self, template: Template, at: float) -> None:
+        """Count by a suggestion that another worker has made, or this one before it was started anew."""
+        roles = tuple(pattern.role for pattern in template.patterns)
+        family = self._families.get(roles) or self._new_family(roles)
+        shape = Group([], template, at)
+        for other in family.shapes:
+            if other.template is not None and _is_known([other.template], shape):
+                if other.template != template:
+                    self._changes.append(Change(family, template, other))
+                return
+        if family.roles and len(family.shapes) < MAX_SHAPES:
+            family.shapes.append(shape)
+            self._absorb(family, shape)
+
     def drop_known(self, templates: Sequence[Template]) -> None:
         """Drop what is no longer unmatched, since `templates` are the task's from now on."""
-        self._drop(lambda example: first_match(templates, example.messages) is not None)
+        self.expire(lambda example: first_match(templates, example.messages) is not None)
+        for family in self.families:
+            family.shapes = [shape for shape in family.shapes if not _is_known(templates, shape)]
+
+    def expire(self, gone: Callable[[Example], bool]) -> None:
+        """Drop the examples that must go; what is suggested stays."""
+        for family in self.families:
+            family.waiting = [example for example in family.waiting if not gone(example)]
+            for group in (family.rest, *family.shapes):
+                group.examples = [example for example in group.examples if not gone(example)]
 
     def forget(self, gone: Callable[[Example], bool]) -> None:
-        """Drop the examples that must go, and suggestions that have too few left to stand on."""
-        self._drop(gone)
+        """Drop the examples that must go, and the suggestions that were made of them."""
+        for family in self.families:
+            family.shapes = [shape for shape in family.shapes if not any(map(gone, shape.examples))]
+        self.expire(gone)
 
     def take_changes(self) -> list[Change]:
         """Which suggestions have become others since this was last asked."""
@@ -143,42 +125,48 @@ class Unmatched:
         """
         kept = [family for family in self._families.values() if family.last_seen >= before]
         kept.sort(key=lambda family: family.last_seen)
-        crowded, self._others.waiting = bool(self._others.waiting), []
-        self._families = {family.roles: family for family in kept[crowded and len(kept) >= MAX_FAMILIES :]}
+        if self._crowded and len(kept) >= MAX_FAMILIES:
+            kept = kept[1:]
+        self._crowded = False
+        self._families = {family.roles: family for family in kept}
 
-    def _new_family(self, messages: Sequence[tuple[str, str]]) -> Family:
-        roles = tuple(role for role, _ in messages)
-        if len(self._families) >= MAX_FAMILIES or len(roles) > _MAX_MESSAGES or not _ROLES.issuperset(roles):
+    def _new_family(self, roles: tuple[str, ...]) -> Family:
+        if len(roles) > _MAX_MESSAGES or not _ROLES.issuperset(roles):
+            return self._others
+        if len(self._families) >= MAX_FAMILIES:
+            self._crowded = True
             return self._others
         return self._families.setdefault(roles, Family(roles))
 
     def _place(self, family: Family, example: Example) -> None:
         rest = family.rest
-        if not family.roles:
-            rest.examples = [example]
-            return
         for shape in family.shapes:
             if _fits(shape, example) or self._widen(family, shape, example):
-                _move(1, rest, shape)
+                shape.requests += 1
+                shape.last_seen = max(shape.last_seen, rest.last_seen)
                 return
-        if all(example.messages != other.messages for other in rest.examples):
+        rest.requests += 1
+        if not family.roles:
+            rest.examples = [example]
+        elif all(example.messages != other.messages for other in rest.examples):
             rest.examples = [*rest.examples[-_MAX_POOL + 1 :], example]
             self._form(family, example)
 
     def _widen(self, family: Family, shape: Group, example: Example) -> bool:
         """Let a shape fit one more request, where it loses little of its text and gets no more holes."""
-        if shape.template is None or len(shape.examples) >= _MAX_EXAMPLES:
+        if shape.template is None:
             return False
-        wider = suggest([*(one.messages for one in shape.examples), example.messages])
+        narrower = outline(shape.template)
+        wider = suggest((narrower, example.messages))
         if wider is None or len(wider.holes) != len(shape.template.holes):
             return False
         before, after = literal_characters(shape.template), literal_characters(wider)
-        framed = same_frame(shape.examples[0].messages, example.messages)
-        if before - after > max(LEAST_COMMON, before // 5) or not (framed or after >= LEAST_COMMON):
+        enough = after >= LEAST_COMMON or same_frame(narrower, example.messages)
+        if before - after > max(LEAST_COMMON, before // 5) or not enough:
             return False
-        narrower, shape.template = shape.template, wider
-        shape.examples.append(example)
-        self._changes.append(Change(family, narrower, shape))
+        self._changes.append(Change(family, shape.template, shape))
+        shape.template = wider
+        shape.examples = [*shape.examples[-_MAX_POOL + 1 :], example]
         self._absorb(family, shape)
         return True
 
@@ -208,19 +196,20 @@ class Unmatched:
     def _absorb(self, family: Family, shape: Group) -> None:
         """Take in the shapes that are a special case of this one: texts that were alike by chance."""
         for other in [other for other in family.shapes if other is not shape]:
-            if all(_fits(shape, example) for example in other.examples):
+            if shape.template is not None and _is_known([shape.template], other):
                 family.shapes.remove(other)
                 shape.first_seen = min(shape.first_seen, other.first_seen)
                 _move(other.requests, other, shape)
                 self._changes.append(Change(family, other.template, shape))
 
-    def _drop(self, gone: Callable[[Example], bool]) -> None:
-        for family in self.families:
-            family.waiting = [example for example in family.waiting if not gone(example)]
-            family.rest.examples = [example for example in family.rest.examples if not gone(example)]
-            for shape in family.shapes:
-                shape.examples = [example for example in shape.examples if not gone(example)]
-            family.shapes = [shape for shape in family.shapes if len(shape.examples) >= ENOUGH]
+
+def _is_short(messages: Sequence[tuple[str, str]]) -> bool:
+    return sum([len(text) for _, text in messages]) <= _MAX_CHARACTERS
+
+
+def _is_known(templates: Sequence[Template], shape: Group) -> bool:
+    """Whether these read all that the shape stands for."""
+    return shape.template is not None and first_match(templates, outline(shape.template)) is not None
 
 
 def _fits(shape: Group, example: Example) -> bool:

@@ -32,6 +32,8 @@ COUNTED: Final = frozenset(
 _DAY: Final = 86_400
 _WARN: Final = 0.8
 _CALM: Final = 0.7
+_SHADOW_SHARE: Final = 0.1
+"""Once less than this part of the day's dollars is left to them, shadow calls become rarer."""
 _LEAST_ELAPSED: Final = 3600.0
 
 
@@ -135,6 +137,12 @@ class FallbackBudget:
         ahead = self._midnight - now
         needed = self.dollars_today / max(_DAY - ahead, _LEAST_ELAPSED) * ahead
         return max(self._dollars - self.dollars_today - needed, 0.0)
+
+    @property
+    def shadow_scale(self) -> float:
+        """What falling back leaves of the probability of shadow calls: 1 while there is plenty, then less, down to 0."""
+        left = self.left_for_shadow()
+        return 1.0 if left is None or self._dollars is None else min(left / (self._dollars * _SHADOW_SHARE), 1.0)
 
     def _turn_day(self, now: float) -> None:
         if now >= self._midnight:

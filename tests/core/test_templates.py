@@ -1,8 +1,16 @@
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.templates import compile_template, first_match, flatten
+from core.templates import (
+    MessagePattern,
+    build_template,
+    compile_template,
+    decode_template,
+    encode_template,
+    first_match,
+    flatten,
+)
 
 BARE = compile_template("default", [("user", "{text}")])
 WRAPPED = compile_template("wrapped", [("system", "Classify."), ("user", "Message: {text}\nLabel:")])
@@ -100,3 +108,73 @@ def test_several_holes_are_filled_in_order(subject, body):
 def test_what_no_request_can_have_said_is_refused(text):
     with pytest.raises(ValueError, match=r"the hole '(subject|body)'"):
         TWO_HOLES.render(text)
+
+
+def plain_match(template, messages):
+    """What `Template.match` means, without what makes it fast."""
+    if len(messages) != len(template.patterns):
+        return None
+    values = []
+    for pattern, (role, content) in zip(template.patterns, messages, strict=True):
+        found = pattern.match(role, content)
+        if found is None:
+            return None
+        values += found
+    if len(values) == 1:
+        return values[0]
+    return "\n".join(f"{name}: {value}" for name, value in zip(template.holes, values, strict=True))
+
+
+some_role = st.sampled_from(["system", "user", "assistant"])
+some_text = st.text(alphabet="ab \n", max_size=4)
+some_messages = st.lists(st.tuples(some_role, some_text), max_size=3)
+
+
+@st.composite
+def some_template(draw):
+    holes = iter("xyzuvw")
+    patterns = []
+    for role in draw(st.lists(some_role, min_size=1, max_size=3)):
+        count = draw(st.integers(0, 2))
+        inner = [draw(some_text.filter(bool)) for _ in range(count - 1)]
+        literals = (draw(some_text), *inner, draw(some_text)) if count else (draw(some_text),)
+        patterns.append(MessagePattern(role, literals, tuple(next(holes) for _ in range(count))))
+    assume(any(pattern.holes for pattern in patterns))
+    return build_template("t", patterns)
+
+
+@settings(max_examples=300)
+@given(some_template(), st.data())
+def test_the_fast_way_reads_what_the_plain_one_does(template, data):
+    fitting = [(p.role, "".join(data.draw(some_text) + literal for literal in p.literals)) for p in template.patterns]
+    for messages in (fitting, data.draw(some_messages)):
+        expected = plain_match(template, messages)
+        assert template.match(messages) == expected
+        assert first_match([template], messages) == (None if expected is None else (template, expected))
+
+
+@given(some_template())
+def test_a_stored_template_is_the_same_again(template):
+    assert decode_template(encode_template(template)) == template
+
+
+def test_text_in_braces_can_be_a_literal_in_a_stored_template():
+    pattern = MessagePattern("system", ("Say {label}.",), ())
+    template = build_template("t", [pattern, MessagePattern("user", ("", ""), ("text",))])
+    again = decode_template(encode_template(template))
+    assert again.holes == ("text",)
+    assert again.match([("system", "Say {label}."), ("user", "x")]) == "x"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "nonsense",
+        '{"name": "t", "messages": []}',
+        '{"name": "t", "messages": [{"role": "user", "literals": [""], "holes": ["text"]}]}',
+        '{"name": "t", "messages": [{"role": "user", "literals": ["", "", ""], "holes": ["a", "b"]}]}',
+    ],
+)
+def test_what_is_no_stored_template_is_refused(stored):
+    with pytest.raises(ValueError, match=r"template|malformed|hole"):
+        decode_template(stored)

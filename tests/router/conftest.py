@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from typer.testing import CliRunner
 
 from core.ledger import Ledger, Trust
 from core.locallog import list_sources, read_frames
@@ -22,6 +24,7 @@ from router.protocol import GatewayProtocol
 from tests.support.openai_server import Teacher
 from tests.support.processes import asgi_server, free_port, module_process, wait_for, write_settings
 from tests.support.students import LABELS, write_student
+from tutelage.cli import build_app
 
 VERSION = "fixed"  # what the student server calls a folder that was given to it
 
@@ -45,6 +48,8 @@ class Running:
     teacher: Teacher
     ledger: Ledger
     gateway: Gateway
+    http: httpx.Client
+    """Keeps its connections, as clients do."""
 
     @property
     def client(self) -> openai.OpenAI:
@@ -64,7 +69,7 @@ class Running:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's lines that have these labels."""
-        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
+        lines = self.http.get(f"{self.url}/metrics").text.splitlines()
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         return sum(
             float(line.rsplit(" ", 1)[1])
@@ -85,15 +90,29 @@ class Running:
         sources = list_sources(folder)
         return [decode(payload) for source in sources for _, payload in read_frames(folder, source, 0, 1 << 30)]
 
+    def create_key(self, name: str, *options: str) -> dict[str, str]:
+        """Create a key by the command, as a person does: the header that holds it."""
+        told = self.keys_command("create", name, *options, "--quiet")
+        key = re.search(r"^tut-\S+$", told, re.MULTILINE)  # the gateway in this process may log at the same time
+        assert key is not None, told
+        return {"authorization": f"Bearer {key.group()}"}
+
+    def keys_command(self, *arguments: str) -> str:
+        """Run `tutelage keys`; what it prints."""
+        config = str(self.settings.state.parent / "tutelage.yaml")
+        result = CliRunner().invoke(build_app(), ["keys", *arguments, "--config", config])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
     def ask(self, text: str, **more: Any) -> httpx.Response:
         headers = more.pop("headers", {})
         model = more.pop("model", "desk")
         body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
-        return httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+        return self.http.post(f"{self.url}/v1/chat/completions", json=body, headers=headers)
 
 
 def run_gateway(stack: ExitStack, folder: Path, student_url: str, **overrides: Any) -> Running:
-    """Start a gateway whose settings are overridden, by section; `further` holds more tasks, by name, as it is asked."""
+    """Start a gateway whose settings are overridden, by section. `further` holds more tasks, as the first one is."""
     teacher = Teacher()
     teacher_url = stack.enter_context(asgi_server(teacher))
     task: dict[str, Any] = {
@@ -115,9 +134,14 @@ def run_gateway(stack: ExitStack, folder: Path, student_url: str, **overrides: A
     settings.state.mkdir(parents=True, exist_ok=True)
     ledger.migrate()
     stack.callback(ledger.close)
+    return serve_gateway(stack, settings, teacher, ledger)
+
+
+def serve_gateway(stack: ExitStack, settings: Settings, teacher: Teacher, ledger: Ledger) -> Running:
+    """Start a gateway with these settings."""
     gateway = Gateway(settings)
     url = stack.enter_context(asgi_server(gateway, http=GatewayProtocol))
-    return Running(url, settings, teacher, ledger, gateway)
+    return Running(url, settings, teacher, ledger, gateway, stack.enter_context(httpx.Client(timeout=20)))
 
 
 @pytest.fixture

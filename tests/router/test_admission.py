@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner
 
 from core.limits import NO_LIMITS, Limits
 from tests.router.conftest import Running, run_gateway
 from tests.support.students import LABELS
-from tutelage.cli import build_app
 
 STUDENTS = "where is my parcel"
 """What the student answers, for 5 tokens and no dollars."""
@@ -24,7 +23,7 @@ TEACHERS = "hello there"
 """What the teacher answers, for 9 tokens and 34 millionths of a dollar."""
 PRICE = (7 * 2.0 + 2 * 10.0) / 1e6
 
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": STUDENTS}]},
     "/v1/completions": {"prompt": STUDENTS},
     "/v1/responses": {"input": STUDENTS},
@@ -77,27 +76,19 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def tutelage(running: Running, *arguments: str) -> str:
-    """Run the command as a person does; what it prints."""
-    config = running.settings.state.parent / "tutelage.yaml"
-    result = CliRunner().invoke(build_app(), ["keys", *arguments, "--config", str(config)])
-    assert result.exit_code == 0, result.output
-    return result.stdout.strip()
-
-
 def test_a_gateway_is_open_until_a_key_is_created_and_a_revoked_key_opens_nothing(gateway):
     nobody, anybody = {}, {"authorization": "Bearer sk-whatever"}
     assert gateway.ask(STUDENTS, headers=nobody).status_code == 200
     assert gateway.ask(STUDENTS, headers=anybody).status_code == 200, "clients must send something, whatever it is"
 
     begun = time.monotonic()
-    holder = {"authorization": f"Bearer {tutelage(gateway, 'create', 'app', '--quiet')}"}
+    holder = gateway.create_key("app")
     gateway.wait(lambda: gateway.ask(STUDENTS, headers=nobody).status_code == 401)
     assert time.monotonic() - begun < 5, "soon after gateway.refresh_seconds"
     assert gateway.ask(STUDENTS, headers=holder).status_code == 200
     assert code_of(gateway.ask(STUDENTS, headers=anybody)) == (401, "invalid_api_key")
 
-    tutelage(gateway, "revoke", "app", "--yes")
+    gateway.keys_command("revoke", "app", "--yes")
     gateway.wait(lambda: gateway.ask(STUDENTS, headers=holder).status_code == 401)
     for headers in (nobody, anybody, holder):
         assert code_of(gateway.ask(STUDENTS, headers=headers)) == (401, "invalid_api_key")

@@ -14,14 +14,12 @@ from core.ledger import Canary as Share
 from core.ledger import Ledger, Threshold, Trust
 from core.records import Answerer
 from core.templates import compile_template
-from router.app import Gateway
 from router.canary import Canary
-from router.protocol import GatewayProtocol
 from server.app import StudentApp
 from server.batching import Limits
 from server.metrics import StudentMetrics
 from server.versions import ALIASES, ServedTask, Versions
-from tests.router.conftest import VERSION, Running, run_gateway
+from tests.router.conftest import VERSION, Running, run_gateway, serve_gateway
 from tests.support.processes import asgi_server
 from tests.support.students import CUES, LABELS, write_student
 
@@ -97,7 +95,7 @@ def test_a_share_of_users_stays_with_the_challenger(house):
     assert set(_reasons(running, 10).values()) == {"champion"}
     _begin(running, 0.4)
     first = _reasons(running, 40)
-    share = Canary("desk", "2", 0.4)
+    share = Canary.of("desk", "2", 0.4)
     assert first == {user: "challenger" if share.takes(user) else "champion" for user in first}
     assert 5 < sum(reason == "challenger" for reason in first.values()) < 28
     assert _reasons(running, 40) == first
@@ -127,7 +125,7 @@ def test_what_a_broken_challenger_does_not_answer_the_teacher_does(house):
     failed = [record for record in running.records() if record.reason == "retry_fallback"]
     assert failed
     assert all((r.canary, r.student, r.answered_by, r.version) == ("2", None, Answerer.TEACHER, "") for r in failed)
-    share = Canary("desk", "2", 0.5)
+    share = Canary.of("desk", "2", 0.5)
     assert all(reason == "champion" for user, reason in reasons.items() if not share.takes(user)), (
         "the challenger's failures open no breaker of the champion's"
     )
@@ -179,11 +177,9 @@ def test_each_version_has_its_threshold(tmp_path, student_url):
         gone.mkdir()
         away = running.settings.ledger.model_copy(update={"url": f"sqlite:///{gone}"})
         settings = running.settings.model_copy(update={"ledger": away})
-        gateway = Gateway(settings)
-        url = stack.enter_context(asgi_server(gateway, http=GatewayProtocol))
-        after = Running(url, settings, running.teacher, Ledger(settings.ledger_url), gateway)
+        after = serve_gateway(stack, settings, running.teacher, Ledger(settings.ledger_url))
         assert after.ask("where is it").headers["x-tutelage-reason"] == "low_confidence"
-        assert gateway._snapshot.min_confidence("desk", "another") == 0.999
+        assert after.gateway._snapshot.min_confidence("desk", "another") == 0.999
 
 
 def test_without_a_target_a_threshold_of_before_says_nothing(gateway):
@@ -195,14 +191,14 @@ def test_without_a_target_a_threshold_of_before_says_nothing(gateway):
 
 @given(st.text(max_size=30), st.sampled_from(["1", "2", "17" * 40]))
 def test_the_share_grows_without_moving_anybody(user, version):
-    taken = [Canary("desk", version, share).takes(user) for share in (0.0, 0.05, 0.2, 0.5, 1.0)]
+    taken = [Canary.of("desk", version, share).takes(user) for share in (0.0, 0.05, 0.2, 0.5, 1.0)]
     assert taken == sorted(taken)
     assert (taken[0], taken[-1]) == (False, True)
 
 
 def test_the_share_is_kept_and_differs_from_canary_to_canary():
     users = [f"user-{number}" for number in range(20_000)]
-    first, second = Canary("desk", "2", 0.05), Canary("desk", "3", 0.05)
+    first, second = Canary.of("desk", "2", 0.05), Canary.of("desk", "3", 0.05)
     taken = {user for user in users if first.takes(user)}
     assert 850 < len(taken) < 1150
     assert len({user for user in users if second.takes(user)} & taken) < 100

@@ -1,4 +1,4 @@
-"""Who answers when somebody fails, is slow, or costs too much; and that a client sees nothing of it, where it can be."""
+"""Who answers when somebody fails, is slow, or costs too much; and that clients see nothing of it, where it can be."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_breaker_opens_and_lets_probes_through_when_its_time_is_over(stack, tm
     settings = {"url": student.url, "breaker": BREAKER, "retry": {"attempts": 1}}
     gateway = trusting_gateway(stack, tmp_path, student.url, gateway=SELDOM, student=settings)
 
-    def state() -> float:
+    def state():
         return gateway.metric("tutelage_gateway_upstream_breaker_state", upstream="the student")
 
     assert reason_of(gateway.ask(STUDENTS)) == "champion"
@@ -169,10 +169,10 @@ def test_of_two_replicas_one_is_killed_and_nobody_needs_the_teacher(stack, tmp_p
     gateway = run_gateway(stack, tmp_path, one.url, student=settings)
     gateway.trust(*LABELS)
 
-    def of_replica(name: str, replica: str) -> float:
+    def of_replica(name, replica):
         return gateway.metric(f"tutelage_gateway_upstream_{name}", upstream="the student", replica=replica)
 
-    def serves_again() -> bool:
+    def serves_again():
         return reason_of(gateway.ask(STUDENTS)) == "champion" and of_replica("breaker_state", "0") == 0
 
     assert [reason_of(gateway.ask(STUDENTS)) for _ in range(10)] == ["champion"] * 10
@@ -456,6 +456,19 @@ def test_a_model_that_no_pattern_covers_is_a_404(open_house):
     assert (len(default.requests), len(gateway.records())) == (asked, recorded)
     assert reason_of(gateway.ask(TEACHERS)) != "passthrough", "a task stays a task"
     assert len(default.requests) == asked
+
+
+def test_the_default_upstream_is_for_keys_that_may_use_it(stack, tmp_path, student_url):
+    default = stack.enter_context(asgi_server(Teacher()))
+    gateway = run_gateway(stack, tmp_path, student_url, passthrough={"base_url": f"{default}/v1"})
+
+    every, desk = gateway.create_key("all"), gateway.create_key("one", "--task", "desk")
+    other = gateway.create_key("two", "--task", "passthrough")
+    gateway.wait(lambda: gateway.ask(TEACHERS, headers=other).status_code == 403)
+    assert [gateway.ask(TEACHERS, headers=key).status_code for key in (every, desk, other)] == [200, 200, 403]
+    foreign = [gateway.ask(TEACHERS, model="gpt-x", headers=key) for key in (every, desk, other)]
+    assert [answer.status_code for answer in foreign] == [200, 403, 200]
+    assert foreign[1].json()["error"]["code"] == "model_not_allowed"
 
 
 def assert_nothing_kept(gateway: Running, *words: bytes) -> None:

@@ -34,7 +34,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
 
 def start(stack: ExitStack, factory: pytest.TempPathFactory, student_url: str, **privacy: Any) -> Running:
     """A gateway with this privacy, and a teacher that says more than a label."""
-    permitted = {"teacher": {"data_may_leave": True}, "task": {"privacy": privacy}}
+    permitted: dict[str, Any] = {"teacher": {"data_may_leave": True}, "task": {"privacy": privacy}}
     if privacy.get("store", "full") == "full":
         permitted["task"] |= SHADOW
     running = run_gateway(stack, factory.mktemp("privacy"), student_url, **permitted)

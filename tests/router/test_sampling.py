@@ -208,3 +208,13 @@ def test_nothing_is_sampled_where_it_is_not_permitted(gateway):
     assert (record.shadow_probability, record.shadow) == (0.0, False)
     assert not gateway.settings.sampling_key.exists()
     assert not gateway.settings.task("desk").samples
+
+
+def test_falling_back_goes_before_shadow():
+    room = 1.0
+    sampler = Sampler("t", task(floor=0.5, unsure=0.5, calls_per_hour=None), SECRET, room=lambda: room)
+    assert sampler.draw(mint(), 1.0, "x").probability == pytest.approx(0.5)
+    room = 0.2
+    assert sampler.draw(mint(), 1.0, "x").probability == pytest.approx(0.1)
+    room = 0.0
+    assert sampler.draw(mint(), 1.0, "x").probability == pytest.approx(0.5 * LOWEST_SCALE), "never zero: it is recorded"

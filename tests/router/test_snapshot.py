@@ -3,10 +3,7 @@
 from contextlib import ExitStack
 
 from core.ledger import Ledger
-from router.app import Gateway
-from router.protocol import GatewayProtocol
-from tests.router.conftest import Running, run_gateway
-from tests.support.processes import asgi_server
+from tests.router.conftest import run_gateway, serve_gateway
 from tests.support.students import LABELS
 
 
@@ -19,9 +16,7 @@ def test_trust_outlives_a_restart_without_the_ledger(tmp_path, student_url):
         settings = before.settings.model_copy(
             update={"ledger": before.settings.ledger.model_copy(update={"url": f"sqlite:///{gone}"})}
         )
-        gateway = Gateway(settings)
-        url = stack.enter_context(asgi_server(gateway, http=GatewayProtocol))
-        after = Running(url, settings, before.teacher, Ledger(settings.ledger_url), gateway)
+        after = serve_gateway(stack, settings, before.teacher, Ledger(settings.ledger_url))
         assert after.ask("where is it").headers["x-tutelage-reason"] == "champion"
         assert after.ask("a refund").headers["x-tutelage-reason"] == "not_trusted"
 

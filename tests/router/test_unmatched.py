@@ -131,7 +131,7 @@ def test_the_family_that_was_seen_longest_ago_makes_room():
     for number in range(MAX_FAMILIES + 1):
         learn(unmatched, [("user", "a")] * (number + 1), at=float(number + 1))
     assert () in [family.roles for family in unmatched.families]
-    unmatched.note([("assistant", "b")], "ex", "", 99.0)
+    learn(unmatched, [("assistant", "b")], at=99.0)
     unmatched.shed(0.0)
     unmatched.note([("assistant", "b")], "ex", "", 99.0)
     known = [family.roles for family in unmatched.families]
@@ -152,8 +152,10 @@ def test_what_has_become_known_is_dropped():
 
 def test_a_suggestion_that_rests_on_forgotten_examples_goes():
     unmatched = learn(Unmatched(), *map(classify, TEXTS[:ENOUGH]), [("user", "bare")])
-    unmatched.forget(lambda example: example.exchange == "ex_2")
     (family,) = unmatched.families
+    unmatched.expire(lambda example: example.exchange == "ex_1")
+    assert len(family.shapes[0].examples) == ENOUGH - 1
+    unmatched.forget(lambda example: example.exchange == "ex_2")
     assert family.shapes == []
     unmatched.forget(lambda example: example.user == "ann")
     assert family.rest.examples == []
@@ -193,3 +195,39 @@ def test_literals_end_between_words(texts, suggested):
 
 def test_different_roles_have_nothing_in_common():
     assert suggest([(("user", "a"),), (("system", "b"),)]) is None
+
+
+def test_a_suggestion_whose_examples_are_too_old_finds_another():
+    unmatched = learn(Unmatched(), *map(classify, TEXTS))
+    unmatched.expire(lambda example: True)
+    (family,) = unmatched.families
+    learn(unmatched, classify("later"), classify("Answer."))
+    (example,) = family.shapes[0].examples
+    assert example.messages == tuple(classify("later"))
+    assert shapes(unmatched) == [[("user", "Classify this ticket: {text}\nAnswer with one label.")]]
+
+
+def test_what_others_have_found_is_counted_as_that():
+    found = learn(Unmatched(), *map(classify, TEXTS)).families[0].shapes[0].template
+    unmatched = Unmatched()
+    unmatched.adopt(found, 1.0)
+    unmatched.adopt(found, 1.0)
+    learn(unmatched, classify(TEXTS[0]), at=2.0)
+    (family,) = unmatched.families
+    assert shapes(unmatched) == [contents(found)]
+    assert (family.shapes[0].requests, family.rest.requests) == (1, 0)
+    wide = compile_template("suggested", [("user", "Classify this {text}\nAnswer with one label.")])
+    unmatched.adopt(wide, 2.0)
+    unmatched.adopt(found, 2.0)
+    assert shapes(unmatched) == [contents(wide)]
+    assert [change.before == found for change in unmatched.take_changes()] == [True, True]
+    assert family.shapes[0].requests == 1
+
+
+def test_no_request_is_counted_twice_however_they_come():
+    unmatched = Unmatched()
+    for number, text in enumerate(TEXTS * 2):
+        unmatched.note(classify(text), f"ex_{number}", "", 1.0)
+    asyncio.run(unmatched.learn())
+    (family,) = unmatched.families
+    assert (family.rest.requests, family.shapes[0].requests) == (0, 2 * len(TEXTS))

@@ -96,6 +96,9 @@ class Teacher:
         if self.behaviour == "hang":
             await self._hang(receive)
             return
+        if self.behaviour == "flood":
+            await self._flood(send, receive)
+            return
         if self.behaviour == "cut_early":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
@@ -125,6 +128,15 @@ class Teacher:
             await _event(send, json.dumps(head | {"choices": [], "usage": usage}))
         await _event(send, "[DONE]")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _flood(self, send, receive) -> None:
+        """Events without end, as fast as they are taken."""
+        leaving = asyncio.create_task(self._hang(receive))
+        event = json.dumps({"id": "x", "choices": [{"index": 0, "delta": {"content": "x" * 4096}}]})
+        while not leaving.done():
+            await _event(send, event)
+            await asyncio.sleep(0)
+        await leaving
 
     async def _hang(self, receive) -> None:
         while (await receive())["type"] != "http.disconnect":

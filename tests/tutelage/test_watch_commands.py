@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from core.errors import DataError
-from core.ledger import Ledger
+from core.ledger import Canary, Ledger, Threshold
 from monitoring.alarms import Reviewer
 from monitoring.rules import rules_of
 from monitoring.signals import STUDENT, is_due
@@ -82,6 +84,30 @@ def test_status_says_how_the_task_is_doing(config, alarmed):
     assert "of 900 since this version began" in result.output
     assert "10% of what the student answers" in result.output
     assert "0 exchanges, 0 feedback, 0 comparisons" in result.output
+
+
+@pytest.mark.parametrize("confidence", [0.82, None])
+def test_status_says_from_where_on_it_answers_and_who_is_tried(config, ledger, alarmed, confidence):
+    plain = run("status", "--config", str(config)).output
+    assert "confidence 0.5 on (trust.min_confidence)" in plain
+    document = yaml.safe_load(config.read_text())
+    document["tasks"]["desk"]["trust"] = {"target_agreement": 0.95}
+    config.write_text(yaml.safe_dump(document))
+    assert "judged without a target" in run("status", "--config", str(config)).output
+    ledger.thresholds.replace("desk", "1", Threshold("desk", "1", confidence, 0.95, "190 of 194", time.time()))
+    ledger.canaries.begin(Canary("desk", "2", 0.05, time.time() - 600))
+    output = run("status", "--config", str(config)).output
+    assert ("no confidence on: 190 of 194" if confidence is None else "confidence 0.82 on: 190 of 194") in output
+    assert "version 2 answers 5% of users, for 10 minutes now" in output
+
+
+def test_resolving_gives_a_raised_threshold_back(config, ledger, alarmed):
+    evidence = alarmed.evidence | {"threshold": {"from": 0.6, "to": 0.8}}
+    assert ledger.alarms.update(replace(alarmed, evidence=evidence))
+    ledger.thresholds.replace("desk", "1", Threshold("desk", "1", 0.8, 0.95, "raised", time.time()))
+    resolved = run("alarms", "--resolve", alarmed.id, "--restore-trust", "--config", str(config))
+    assert "answers from confidence 0.6 on again" in resolved.output
+    assert ledger.thresholds.confidences("desk") == {"1": 0.6}
 
 
 def test_alarms_are_listed_shown_acknowledged_and_resolved(config, ledger, alarmed):

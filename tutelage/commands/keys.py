@@ -15,7 +15,7 @@ import typer
 
 from core.errors import DataError
 from core.limits import Limits
-from core.settings import load_settings
+from core.settings import PASSTHROUGH, load_settings
 from tutelage.config import find_config
 
 if TYPE_CHECKING:
@@ -48,7 +48,12 @@ def keys() -> typer.Typer:
 
 def _create(
     name: Annotated[str, typer.Argument(help="What you call it: the program or the people that use it.")],
-    task: Annotated[list[str] | None, typer.Option(help="A task that it may use; by default all. Repeatable.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A task that it may use, or `passthrough`, the default upstream; by default all. Repeatable."
+        ),
+    ] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Requests a minute.")] = None,
     tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="Tokens a minute, in and out.")] = None,
     dollars_per_day: Annotated[float | None, typer.Option(min=0, help="Dollars a day (UTC).")] = None,
@@ -73,7 +78,8 @@ def _create(
 
     settings = load_settings(find_config(config))
     for known in task or ():
-        settings.task(known)
+        if known != PASSTHROUGH or settings.passthrough is None:
+            settings.task(known)
     limits = Limits(requests_per_minute, tokens_per_minute, dollars_per_day, dollars_per_month)
     with _opened(settings) as stored:
         first = not stored.all()

@@ -109,7 +109,11 @@ def test_shadow_gets_what_falling_back_will_not_need():
     clock = Clock()
     found = budget(clock, dollars_per_day=10.0)
     assert found.left_for_shadow() == 10.0
+    assert found.shadow_scale == 1.0
     found.spent(2.0)  # in half a day, so two more are to come
     assert found.left_for_shadow() == pytest.approx(6.0)
-    found.spent(6.0)
+    found.spent(2.75)  # 4.75 until now, as much ahead: half of the tenth at which shadow calls become rarer
+    assert found.shadow_scale == pytest.approx(0.5)
+    found.spent(3.25)
+    assert found.shadow_scale == 0.0
     assert found.left_for_shadow() == 0.0
