@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from core import wire
-from core.errors import ApiError, UpstreamError
 from core.records import Answerer, Usage
 from core.teacher import pack_distribution, vendor_distribution
 from router.call import NO_USAGE, Call
 from router.client import Client, Headers
 from router.dialects import Dialect, Heard, Request
 from router.recorder import Recorder
+from router.refusal import hide_key, read_refusal
 from router.tasks import Target, Task
 
 _PASSED_HEADERS: Final = (b"retry-after", b"retry-after-ms", b"x-should-retry")
@@ -102,33 +100,9 @@ class Attempt:
 
 
 async def pass_error(attempt: Attempt, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:
-    """Pass an upstream's refusal on, with its status, in OpenAI's shape."""
-    if status < 400:
-        raise UpstreamError(f"the teacher answered with status {status} and something that is not an answer")
-    error = _as_api_error(status, body)
+    """Pass an upstream's refusal on, with its status, in OpenAI's shape. Raises UpstreamError where it is none."""
+    error = read_refusal(status, body)
+    hide_key(error, attempt.target.teacher.key)
     attempt.record(Answerer.NOBODY, status, error=error.message)
     passed: Headers = [(name, headers[name]) for name in _PASSED_HEADERS if name in headers]
     await attempt.client.answer(status, wire.error_body(error), attempt.call.answered_headers() + passed)
-
-
-class _OpenAIError(msgspec.Struct):
-    message: str = ""
-    type: str | None = None
-    param: str | None = None
-    code: str | int | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    error: _OpenAIError
-
-
-def _as_api_error(status: int, body: bytes) -> ApiError:
-    try:
-        found = msgspec.json.decode(body, type=_ErrorBody).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = _OpenAIError(message=f"the teacher refused with status {status}")
-    code = found.code if isinstance(found.code, str) else None  # vLLM's code is a number, OpenAI's a string or null
-    error = UpstreamError(found.message or f"the teacher refused with status {status}", param=found.param)
-    error.code = code
-    error.type = found.type or ("server_error" if status >= 500 else "invalid_request_error")
-    return error

@@ -21,9 +21,10 @@ from router.call import Call
 from router.client import Client
 from router.dialects import Dialect, LabelAnswer, Request, chat_body
 from router.recorder import Recorder
+from router.refusal import hide_key
 from router.relay import relay_stream
 from router.tasks import Target, Task
-from router.vendor import without_vendor
+from router.vendor import somebodys_without_vendor
 
 _CHAT_PATH: Final = b"/chat/completions"
 
@@ -54,6 +55,7 @@ async def answer_by_teacher(
         else:
             await _forward(attempt)
     except ApiError as error:
+        hide_key(error, target.teacher.key)
         attempt.record(Answerer.NOBODY, error.status, error=error.message)
         raise
     except asyncio.CancelledError:
@@ -72,9 +74,9 @@ async def _forward(attempt: Attempt) -> None:
     spread: Mapping[str, float] = {}
     if isinstance(target, Task):
         spread = read_answer(completion, target.labels, target.settings.teacher).distribution
-    attempt.record_answer(completion, completion.content, spread)
     if completion.tutelage is not None and target.labels is not None:
-        raw = without_vendor(raw, completion.tutelage, target.labels, wanted=call.wants_vendor)
+        raw = somebodys_without_vendor(raw, completion.tutelage, target.labels, wanted=call.wants_vendor)
+    attempt.record_answer(completion, completion.content, spread)
     await attempt.client.answer(200, raw, call.answered_headers())
 
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 
-from core.errors import ApiError, UpstreamError
+import structlog
+
+from core.errors import ApiError, InternalError, UpstreamError
 from router.attempt import Attempt, pass_error
 from router.dialects import Dialect, Heard, Part
+from router.refusal import hide_key
 from router.sse import EventSplitter, data_of
 from router.upstream import Answer
 from router.vendor import chunk_without_vendor
+
+_log = structlog.get_logger(__name__)
 
 
 async def relay_stream(attempt: Attempt) -> None:
@@ -38,6 +43,13 @@ async def relay_stream(attempt: Attempt) -> None:
     except asyncio.CancelledError:
         relay.abandon()
         raise
+    except Exception:  # a defect of ours: behind the first event, nothing but an event can tell the client of it
+        if not relay.started:
+            raise
+        _log.exception("defect", exchange=call.id)
+        await relay.fail(
+            InternalError(f"something went wrong in the gateway; its log knows more of exchange {call.id}")
+        )
     finally:
         call.upstream_seconds += time.perf_counter() - asked
         if span is not None:
@@ -47,11 +59,12 @@ async def relay_stream(attempt: Attempt) -> None:
 class _Relay:
     """One stream, as far as it has come."""
 
-    __slots__ = ("_attempt", "_started", "failure", "heard", "status")
+    __slots__ = ("_attempt", "failure", "heard", "started", "status")
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._started = False
+        self.started = False
+        """Something of it has gone out."""
         self.heard = Heard()
         self.status: int | None = None
         self.failure: str | None = None
@@ -63,10 +76,12 @@ class _Relay:
         keep_usage = attempt.request.wants_usage_chunk
         async for piece in answer.pieces():
             events, ended = _passed(splitter.feed(piece), attempt.dialect, heard, keep_usage=keep_usage)
-            if not self._started and (events or ended):
+            if not self.started and (events or ended):
                 answer.lift_deadline()
                 await self._start()
             if ended:
+                if heard.failure:
+                    events = self._without_key(events)
                 attempt.record_stream(heard, complete=not heard.failure, error=heard.failure)
                 await attempt.client.send(events, last=True)
                 return
@@ -77,7 +92,8 @@ class _Relay:
     async def fail(self, error: ApiError) -> None:
         """End the stream with an error event; raise where nothing has gone out."""
         self.failure = error.code
-        if not self._started:
+        hide_key(error, self._attempt.target.teacher.key)
+        if not self.started:
             raise error
         attempt = self._attempt
         attempt.record_stream(self.heard, complete=False, error=error.message)
@@ -87,13 +103,21 @@ class _Relay:
     def abandon(self) -> None:
         """The client has gone: what it has received is recorded, and paid for."""
         self.failure = "client_gone"
-        if self._started:
+        if self.started:
             self._attempt.record_stream(self.heard, complete=False, error="the client went away")
             self._attempt.recorder.stream_broken(self._attempt.target.name, by_client=True)
 
+    def _without_key(self, events: bytes) -> bytes:
+        """Events by which the upstream itself says that it failed."""
+        key = self._attempt.target.teacher.key
+        if not key:
+            return events
+        self.heard.failure = self.heard.failure.replace(key, "***")
+        return events.replace(key.encode(), b"***")
+
     async def _start(self) -> None:
         attempt = self._attempt
-        self._started = True
+        self.started = True
         await attempt.client.start(attempt.call.answered_headers())
         attempt.call.first_byte_seconds = attempt.call.elapsed
         attempt.recorder.stream_began(attempt.target.name, attempt.call.first_byte_seconds)
@@ -108,7 +132,7 @@ def _passed(events: list[bytes], dialect: Dialect, heard: Heard, *, keep_usage: 
             continue
         part = dialect.hear(data, heard)
         if part is not Part.USAGE or keep_usage:
-            passed.append(chunk_without_vendor(event))
+            passed.append(chunk_without_vendor(event, data))
         if part is Part.DONE or part is Part.LAST:
             return b"".join(passed), True
     return passed[0] if len(passed) == 1 else b"".join(passed), False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core import wire
+from core.errors import UpstreamError
 from core.labels import LabelSet
 
 _KEY = b',"tutelage":'
@@ -21,8 +22,26 @@ def without_vendor(raw: bytes, vendor: wire.VendorField, labels: LabelSet, *, wa
     return rest + b"}"
 
 
-def chunk_without_vendor(event: bytes) -> bytes:
-    """Cut the field out of an event that holds a chunk. An event with a name is none of chat's, and goes as it came."""
+def somebodys_without_vendor(raw: bytes, vendor: wire.VendorField, labels: LabelSet, *, wanted: bool) -> bytes:
+    """The same of a completion that need not be one of our servers': the field may stand anywhere, and hold anything.
+
+    Raises UpstreamError where it cannot be read.
+    """
+    try:
+        document = wire.without_field(raw, "tutelage")
+        return document[:-1] + _KEY + wire.encode_json(vendor.expanded(labels)) + b"}" if wanted else document
+    except (ValueError, RecursionError) as error:
+        raise UpstreamError("the upstream's answer has a field `tutelage` that cannot be read") from error
+
+
+def chunk_without_vendor(event: bytes, data: bytes) -> bytes:
+    """Cut the field out of an event whose `data` is a chunk. An event with a name is none of chat's, and stays as it is.
+
+    Raises UpstreamError where it cannot be read.
+    """
     if b'"tutelage":' not in event or not event.startswith(b"data:"):
         return event
-    return wire.event(wire.without_field(event[len(b"data:") :].strip(), "tutelage"))
+    try:
+        return wire.event(wire.without_field(data.replace(b"\n", b" "), "tutelage"))  # in JSON a line end is a blank
+    except (ValueError, RecursionError) as error:
+        raise UpstreamError("the upstream's stream has a field `tutelage` that cannot be read") from error

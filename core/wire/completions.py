@@ -29,13 +29,16 @@ class VendorField(msgspec.Struct, omit_defaults=True):
     vector: str = ""
 
     def answer(self) -> StudentAnswer:
-        """The same as a record."""
+        """The same as a record. Raises ValueError where something is not packed as it should be."""
+        distribution = base64.b64decode(self.distribution)
+        if len(distribution) % 2:
+            raise ValueError("packed float16 values have an even number of bytes")
         return StudentAnswer(
             version=self.version,
             label=self.label,
             confidence=self.confidence,
             label_set=self.label_set,
-            distribution=base64.b64decode(self.distribution),
+            distribution=distribution,
             vector=base64.b64decode(self.vector),
         )
 

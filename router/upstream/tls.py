@@ -16,7 +16,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
-from core.errors import ApiError, DeadlineError, SettingsError
+from core.errors import ApiError, DeadlineError, SettingsError, UpstreamError
 from core.settings import Timeouts
 from router.upstream.answer import KEPT_HEADERS, Answer, HeaderPairs, Response
 from router.upstream.failures import BrokenOffError, ConnectError, UpstreamTimeoutError
@@ -56,7 +56,8 @@ class TlsClient:
     ) -> Response:
         """Send a request and return the whole answer.
 
-        Raises ConnectError, BrokenOffError, UpstreamError (too large), UpstreamTimeoutError and DeadlineError.
+        Raises ConnectError, BrokenOffError, UpstreamError (too large, or packed), UpstreamTimeoutError and
+        DeadlineError.
         """
         answer = await self.open(method, path, body, headers, deadline)
         try:
@@ -85,6 +86,9 @@ class TlsClient:
                 raise
             response = await self._send(request, deadline)
         self._served = True
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise UpstreamError(f"{self._name} has packed its answer, though it was asked not to; it is not unpacked")
         return _TlsAnswer(self, response, deadline)
 
     async def close(self) -> None:
@@ -134,7 +138,7 @@ class _TlsAnswer(Answer):
         self.failed = False
         self._client = client
         self._response = response
-        self._body = response.aiter_bytes()
+        self._body = response.aiter_raw()
         self._deadline = deadline
 
     def pieces(self) -> AsyncIterator[bytes]:

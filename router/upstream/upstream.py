@@ -76,6 +76,11 @@ class Upstream:
         self.retries = 0
 
     @property
+    def key(self) -> str:
+        """The key that is sent to it, as the environment has it now; empty where there is none."""
+        return "" if self._api_key_env is None else os.environ.get(self._api_key_env, "").strip()
+
+    @property
     def available(self) -> bool:
         """Whether a request would be let through now. Waits for nothing."""
         return self._replicas.available

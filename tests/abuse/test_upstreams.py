@@ -181,4 +181,9 @@ def test_a_student_that_misbehaves_costs_nobody_an_answer(world: World, name: st
     response = world.ask(world.students, "chat/completions", name)
     assert response.status_code == 200, response.text
     assert response.json()["choices"][0]["message"]["content"] == "refund_status"
-    assert response.headers["x-tutelage-reason"] in ("student_unavailable", "over_deadline", "retry_fallback", "not_trusted")
+    assert response.headers["x-tutelage-reason"] in (
+        "student_unavailable",
+        "over_deadline",
+        "retry_fallback",
+        "not_trusted",
+    )

@@ -51,6 +51,15 @@ def saying(*pieces: bytes) -> Behaviour:
     return behave
 
 
+def breaking(*pieces: bytes) -> Behaviour:
+    """The same, with a pause behind each piece, so that what came before is on its way."""
+
+    async def behave(conversation: Conversation, request: bytes) -> None:
+        await conversation.say(*pieces, pause=0.05)
+
+    return behave
+
+
 def going_on(head: bytes, piece: bytes, pause: float = 0.0) -> Behaviour:
     """Say `head`, then `piece` for ever."""
 
@@ -82,7 +91,7 @@ async def echo(conversation: Conversation, request: bytes) -> None:
 async def echo_in_stream(conversation: Conversation, request: bytes) -> None:
     """The same, within a stream."""
     told = {"error": {"message": request.decode("latin-1")[-400:] + request.decode("latin-1")[:400]}, "type": "error"}
-    await conversation.say(STREAM_HEAD, event(PIECE), event(told))
+    await conversation.say(STREAM_HEAD, event(PIECE), event(told), pause=0.05)
 
 
 def _usage(count: int) -> bytes:
@@ -164,6 +173,10 @@ ODD: dict[str, Behaviour] = {
     "huge-usage": saying(_usage(10**400)),
     "negative-usage": saying(_usage(-5)),
     "vendor": saying(whole(json.dumps(COMPLETION | {"tutelage": _VENDOR}).encode())),
+    "vendor-anywhere": saying(whole(json.dumps({"tutelage": _VENDOR} | COMPLETION | {"usage": None}).encode())),
+    "vendor-twice": saying(
+        whole(json.dumps(COMPLETION | {"tutelage": _VENDOR, "x": {"a": 1, "tutelage": 1}}).encode())
+    ),
     "continue-first": saying(b"HTTP/1.1 100 Continue\r\n\r\n" + whole(json.dumps(COMPLETION).encode())),
     "until-closed": saying(_OK + _JSON + b"\r\n" + json.dumps(COMPLETION).encode()),
 }
@@ -190,21 +203,21 @@ STREAM_LATE: dict[str, Behaviour] = {
 """A stream that does not begin: 504."""
 
 STREAM_CUT: dict[str, Behaviour] = {
-    "cut": saying(STREAM_HEAD, event(PIECE)),
-    "cut-in-a-chunk": saying(STREAM_HEAD, event(PIECE), b"ff\r\ndata: {"),
-    "cut-by-the-end": saying(STREAM_HEAD, event(PIECE), b"0\r\n\r\n"),
-    "cut-by-noise": saying(STREAM_HEAD, event(PIECE), b"noise\r\n\r\n"),
-    "cut-by-rubbish": saying(STREAM_HEAD, event(PIECE), chunk(b"data: rubbish\n\n")),
-    "cut-by-utf8": saying(STREAM_HEAD, event(PIECE), chunk(b'data: {"id": "\xff"}\n\n'), event([])),
-    "cut-by-an-error": saying(STREAM_HEAD, event(PIECE), event({"error": {"message": "out of memory"}})),
+    "cut": breaking(STREAM_HEAD, event(PIECE)),
+    "cut-in-a-chunk": breaking(STREAM_HEAD, event(PIECE), b"ff\r\ndata: {"),
+    "cut-by-the-end": breaking(STREAM_HEAD, event(PIECE), b"0\r\n\r\n"),
+    "cut-by-noise": breaking(STREAM_HEAD, event(PIECE), b"noise\r\n\r\n"),
+    "cut-by-rubbish": breaking(STREAM_HEAD, event(PIECE), chunk(b"data: rubbish\n\n")),
+    "cut-by-utf8": breaking(STREAM_HEAD, event(PIECE), chunk(b'data: {"id": "\xff"}\n\n'), event([])),
+    "cut-by-an-error": breaking(STREAM_HEAD, event(PIECE), event({"error": {"message": "out of memory"}})),
     "cut-by-an-echo": echo_in_stream,
     "cut-by-silence": falling_silent(STREAM_HEAD, event(PIECE)),
     "cut-by-an-endless-event": going_on(STREAM_HEAD + event(PIECE), chunk(b"x" * 60_000)),
-    "cut-by-usage": saying(STREAM_HEAD, event(PIECE), event(PIECE | {"usage": {"prompt_tokens": "many"}}), event([])),
-    "cut-after-huge-usage": saying(
+    "cut-by-usage": breaking(STREAM_HEAD, event(PIECE), event(PIECE | {"usage": {"prompt_tokens": "many"}}), event([])),
+    "cut-after-huge-usage": breaking(
         STREAM_HEAD, event(PIECE | {"usage": {"prompt_tokens": 10**400, "completion_tokens": -1}})
     ),
-    "cut-after-a-vendor": saying(
+    "cut-after-a-vendor": breaking(
         STREAM_HEAD,
         event(PIECE | {"tutelage": _VENDOR}),
         chunk(b'data: {"id": "x",\ndata: "tutelage": null}\n\n'),
