@@ -1,7 +1,7 @@
 """Ids of exchanges, minted here and never taken from a client.
 
 A client that chose its ids could choose whether it is sampled, and could overwrite another's exchange. An id is 48 bits
-of milliseconds and 80 random bits in Crockford's base 32, like a ULID: sortable by time, and unguessable.
+of milliseconds and 80 random bits, in hexadecimal: sortable by time, and unguessable.
 """
 
 from __future__ import annotations
@@ -10,21 +10,14 @@ import os
 import re
 import time
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_MINTED = re.compile(r"[0-9a-f]{32}")
+_TIME_DIGITS = 12
 
 
 def mint(prefix: str = "ex") -> str:
-    """Return a new id such as `ex_01jd8q4m7e3v9k2r5t6w8x0yza`."""
-    # Written out rather than in a loop: it stands on the path of every request, and takes half the time.
-    p, at, drawn = _PAIRS, int(time.time() * 1000), int.from_bytes(os.urandom(10), "big")
-    high, low = drawn >> 40, drawn & 0xFFFFFFFFFF
-    return (
-        f"{prefix}_{p[at >> 40]}{p[at >> 30 & 1023]}{p[at >> 20 & 1023]}{p[at >> 10 & 1023]}{p[at & 1023]}"
-        f"{p[high >> 30]}{p[high >> 20 & 1023]}{p[high >> 10 & 1023]}{p[high & 1023]}"
-        f"{p[low >> 30]}{p[low >> 20 & 1023]}{p[low >> 10 & 1023]}{p[low & 1023]}"
-    )
+    """Return a new id such as `ex_019dbf3c5a7e4b1f9c02d8e6a1b34c77`."""
+    return f"{prefix}_{int(time.time() * 1000):012x}{os.urandom(10).hex()}"
 
 
 def minted_at(identifier: str) -> float:
@@ -33,13 +26,9 @@ def minted_at(identifier: str) -> float:
     Raises ValueError where it is not one of ours.
     """
     digits = identifier.rpartition("_")[2]
-    if len(digits) != 26:
+    if not _MINTED.fullmatch(digits):
         raise ValueError(f"{identifier!r} was not minted by Tutelage")
-    value = 0
-    for digit in digits[:10]:
-        value = value * 32 + _ALPHABET.index(digit)
-    # 26 digits hold 130 bits: the ten leading ones hold the 48 bits of time, with two zero bits in front.
-    return value / 1000
+    return int(digits[:_TIME_DIGITS], 16) / 1000
 
 
 def sane_request_id(value: str | None) -> str | None:

@@ -37,6 +37,8 @@ class Reason(StrEnum):
     FORCED = "forced"
     FALLBACK_SPENT = "fallback_spent"
 
+    __hash__ = str.__hash__  # an enumeration's own is written in Python, and runs with every request
+
 
 class Answerer(StrEnum):
     """Who answered an exchange. `NOBODY`: the client received an error."""
@@ -44,6 +46,8 @@ class Answerer(StrEnum):
     STUDENT = "student"
     TEACHER = "teacher"
     NOBODY = "nobody"
+
+    __hash__ = str.__hash__
 
 
 class Kind(StrEnum):

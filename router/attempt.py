@@ -9,7 +9,7 @@ from core import wire
 from core.records import Answerer, Usage
 from core.teacher import pack_distribution, vendor_distribution
 from router.call import NO_USAGE, Call
-from router.client import Client, Headers
+from router.client import Client, header_lines
 from router.dialects import Dialect, Heard, Request
 from router.recorder import Recorder
 from router.refusal import hide_key, read_refusal
@@ -104,5 +104,5 @@ async def pass_error(attempt: Attempt, status: int, headers: Mapping[bytes, byte
     error = read_refusal(status, body)
     hide_key(error, attempt.target.teacher.key)
     attempt.record(Answerer.NOBODY, status, error=error.message)
-    passed: Headers = [(name, headers[name]) for name in _PASSED_HEADERS if name in headers]
-    await attempt.client.answer(status, wire.error_body(error), attempt.call.answered_headers() + passed)
+    passed = header_lines([(name, headers[name]) for name in _PASSED_HEADERS if name in headers])
+    await attempt.client.answer(status, wire.error_body(error), attempt.call.answered_lines() + passed)

@@ -9,7 +9,7 @@ from typing import Final
 from core import wire
 from core.errors import ApiError, BreakerOpenError, DeadlineError
 from core.labels import unpack_floats
-from core.records import Answerer, StudentAnswer
+from core.records import StudentAnswer
 from router.call import Call
 from router.client import Client
 from router.dialects import Dialect, LabelAnswer, Request
@@ -82,20 +82,10 @@ async def answer_by_student(
     recorder: Recorder,
 ) -> None:
     """Record, then answer: the student's bytes less the vendor field, or the same in the client's dialect."""
-    recorder.exchange(
-        call.exchange(
-            task,
-            request,
-            body,
-            answered_by=Answerer.STUDENT,
-            model=task.name,
-            output=said.vendor.label,
-            usage=said.completion.tokens,
-        )
-    )
+    recorder.exchange(call.student_exchange(task, request, body, said.vendor.label, said.completion.tokens))
     if dialect.name == "chat" and not request.stream:
         raw = without_vendor(said.raw, said.vendor, task.labels, wanted=call.wants_vendor)
-        await client.answer(200, raw, call.answered_headers())
+        await client.answer(200, raw, call.answered_lines())
         return
     spread = likeliest(said.answer, task) if request.logprobs is not None else []
     vendor = said.vendor.expanded(task.labels) if call.wants_vendor else None
@@ -106,10 +96,10 @@ async def answer_by_student(
 async def send_label(client: Client, call: Call, dialect: Dialect, request: Request, answer: LabelAnswer) -> None:
     """Answer with a label in the client's dialect, whole or as a stream."""
     if request.stream:
-        await client.start(call.answered_headers())
+        await client.start(call.answered_lines())
         await client.send(dialect.events(request, answer), last=True)
     else:
-        await client.answer(200, dialect.whole(request, answer), call.answered_headers())
+        await client.answer(200, dialect.whole(request, answer), call.answered_lines())
 
 
 def likeliest(answer: StudentAnswer, task: Task) -> list[tuple[str, float]]:

@@ -77,7 +77,7 @@ async def _forward(attempt: Attempt) -> None:
     if completion.tutelage is not None and target.labels is not None:
         raw = somebodys_without_vendor(raw, completion.tutelage, target.labels, wanted=call.wants_vendor)
     attempt.record_answer(completion, completion.content, spread)
-    await attempt.client.answer(200, raw, call.answered_headers())
+    await attempt.client.answer(200, raw, call.answered_lines())
 
 
 async def _choose(attempt: Attempt, task: Task, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from core.ids import mint, sane_request_id
 from core.privacy import Stored
 from core.records import Answerer, Exchange, Reason, StudentAnswer, Usage
-from router.client import Headers
+from router.client import Lines
 from router.sampling import NOT_SAMPLED, Sample
 from router.tracing import TRACEPARENT, TRACESTATE, passed_on
 from router.upstream import HeaderPairs, Upstream
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from router.admission import Grant
     from router.dialects import Request
     from router.spans import RequestSpan, UpstreamSpan
-    from router.tasks import Target
+    from router.tasks import Target, Task
 
 NO_USAGE: Final = Usage()
 _NOTHING: Final = Stored()
@@ -90,24 +90,22 @@ class Call:
         """Seconds since the request came."""
         return time.perf_counter() - self.started
 
-    def headers(self) -> Headers:
+    def lines(self) -> Lines:
         """Headers that every answer of ours carries."""
-        headers = [
-            (b"x-request-id", self.request_id.encode()),
-            (b"x-tutelage-exchange", self.id.encode()),
-            (b"openai-processing-ms", b"%d" % ((time.perf_counter() - self.started) * 1000)),
-        ]
-        if self.grant is not None:
-            headers += self.grant.headers
-        return headers
+        lines = b"x-request-id: %b\r\nx-tutelage-exchange: %b\r\nopenai-processing-ms: %d\r\n" % (
+            self.request_id.encode(), self.id.encode(), (time.perf_counter() - self.started) * 1000,
+        )  # fmt: skip
+        return lines if self.grant is None else lines + self.grant.lines
 
-    def answered_headers(self) -> Headers:
-        """The same, with who answered and why."""
-        headers = self.headers()
-        headers.append((b"x-tutelage-reason", self.reason.encode()))
-        if self.version:
-            headers.append((b"x-tutelage-version", self.version.encode()))
-        return headers
+    def answered_lines(self) -> Lines:
+        """The same, with who answered and why. Raises ValueError for a version that no header can hold."""
+        if not self.version:
+            return b"%bx-tutelage-reason: %b\r\n" % (self.lines(), self.reason.encode())
+        if not (self.version.isascii() and self.version.isprintable()):
+            raise ValueError("the student server calls its version something that cannot stand in a header")
+        return b"%bx-tutelage-reason: %b\r\nx-tutelage-version: %b\r\n" % (
+            self.lines(), self.reason.encode(), self.version.encode(),
+        )  # fmt: skip
 
     def release(self) -> None:
         """Give back what was foreseen and not taken, where nothing has been booked."""
@@ -175,6 +173,45 @@ class Call:
             canary=self.canary,
         )
         return self.record
+
+    def student_exchange(self, task: Task, request: Request, body: bytes, label: str, usage: Usage) -> Exchange:
+        """The same where the student answered.
+
+        Where everything may be kept, which is the usual case, only what is set is written: half the time of `exchange`.
+        """
+        if not task.privacy.keeps_all or self.text is None:
+            return self.exchange(
+                task, request, body, answered_by=Answerer.STUDENT, model=task.name, output=label, usage=usage
+            )
+        if self.grant is not None:
+            self.grant.settle(usage.prompt_tokens + usage.completion_tokens, 0.0)
+        probability, drawn = self.sample
+        self.record = record = Exchange(
+            id=self.id,
+            task=task.name,
+            at=self.at,
+            answered_by=Answerer.STUDENT,
+            reason=self.reason,
+            status=200,
+            model=task.name,
+            version=self.version,
+            template=self.template,
+            text=self.text,
+            output=label,
+            label=label if label in task.labels.index else task.label_of(label),
+            student=self.answer,
+            request_id=self.request_id if self.request_id is not self.id else "",
+            user=request.user,
+            key=self.key.id if self.key is not None else "",
+            usage=usage,
+            streamed=request.stream,
+            total_ms=(time.perf_counter() - self.started) * 1000,
+            upstream_ms=self.upstream_seconds * 1000,
+            shadow_probability=probability,
+            shadow=drawn,
+            canary=self.canary,
+        )
+        return record
 
     def begin_span(self, model: str, upstream: Upstream, *, stream: bool = False) -> UpstreamSpan | None:
         """Begin the span of a call to an upstream, where this request is traced."""

@@ -17,7 +17,10 @@ from starlette.types import Receive, Scope, Send
 from core import wire
 from core.errors import ApiError, BodyTooLargeError, InvalidRequestError
 
-Headers = list[tuple[bytes, bytes]]
+Pairs = Sequence[tuple[bytes, bytes]]
+
+Lines = bytes
+"""Headers as they go out, each ending in CR LF: a request's own are written at once, and never taken apart again."""
 
 JSON = (b"content-type", b"application/json")
 EVENTS = (
@@ -36,7 +39,7 @@ class Client(ABC):
 
     __slots__ = ()
 
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Pairs
     """Of the request; names in lower case."""
 
     @abstractmethod
@@ -44,11 +47,11 @@ class Client(ABC):
         """The request's body. Raises BodyTooLargeError past `limit` bytes, ClientGoneError where the client went."""
 
     @abstractmethod
-    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+    async def answer(self, status: int, body: bytes, lines: Lines) -> None:
         """Send a whole JSON answer."""
 
     @abstractmethod
-    async def start(self, headers: Headers) -> None:
+    async def start(self, lines: Lines) -> None:
         """Begin a stream of events."""
 
     @abstractmethod
@@ -92,15 +95,15 @@ class AsgiClient(Client):
             raise empty()
         return b"".join(pieces)
 
-    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+    async def answer(self, status: int, body: bytes, lines: Lines) -> None:
         """Send a whole JSON answer."""
-        head = [JSON, (b"content-length", b"%d" % len(body)), *headers]
+        head = [JSON, (b"content-length", b"%d" % len(body)), *_pairs(lines)]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def start(self, headers: Headers) -> None:
+    async def start(self, lines: Lines) -> None:
         """Begin a stream of events."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*EVENTS, *headers]})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*EVENTS, *_pairs(lines)]})
 
     async def send(self, events: bytes, *, last: bool) -> None:
         """Send events."""
@@ -127,12 +130,26 @@ class AsgiClient(Client):
             pass
 
 
-async def send_error(client: Client, error: ApiError, headers: Headers) -> None:
+async def send_error(client: Client, error: ApiError, lines: Lines) -> None:
     """Send an error in OpenAI's shape."""
-    await client.answer(error.status, wire.error_body(error), headers + error_headers(error))
+    await client.answer(error.status, wire.error_body(error), lines + header_lines(error_headers(error)))
 
 
-def error_headers(error: ApiError) -> Headers:
+def header_lines(headers: Pairs) -> Lines:
+    """Headers as lines. Raises ValueError where one of them would end its line."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise ValueError("a header holds a line break")
+    return lines
+
+
+def _pairs(lines: Lines) -> list[tuple[bytes, bytes]]:
+    """Undo `header_lines`."""
+    found = (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])
+    return [(name, value) for name, _, value in found]
+
+
+def error_headers(error: ApiError) -> list[tuple[bytes, bytes]]:
     """The headers that an error brings, `retry-after` where it has one."""
     headers = list(error.headers)
     if error.retry_after is not None:

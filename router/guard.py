@@ -64,6 +64,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Bytes since something came that is body."""
         self.due = inf
         """When what is being received must be complete."""
+        self.idle_since = inf
+        """When the last answer was complete, where nothing has come since."""
         self.running: RequestResponseCycle | None = None
         """What is being answered. `cycle` is what came last: it need not be the same."""
         self._in_head = False
@@ -111,6 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def begin(self) -> None:
         """Note that a request begins."""
         self.receiving = self._in_head = True
+        self.idle_since = inf
         self.silent = 0
         self.due = inf
 
@@ -248,6 +251,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif now >= self.due:
             self._end()
+        elif now - self.idle_since >= self.timeout_keep_alive:
+            self.transport.close()
 
     def resume_writing(self) -> None:
         """The client has taken in most of what was sent."""

@@ -85,7 +85,7 @@ class Inference:
         except ApiError as error:
             status, code = error.status, error.code
             self._metrics.error(status, code)
-            await send_error(client, error, call.headers())
+            await send_error(client, error, call.lines())
         except ClientGoneError:
             status, code = 499, "client_gone"
             self._metrics.error(status, code)
@@ -94,7 +94,7 @@ class Inference:
             defect = InternalError(f"something went wrong in the gateway; its log knows more of exchange {call.id}")
             status, code = defect.status, defect.code
             self._metrics.error(status, code)
-            await send_error(client, defect, call.headers())
+            await send_error(client, defect, call.lines())
         finally:
             self.in_flight -= 1
             call.release()

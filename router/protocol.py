@@ -13,13 +13,14 @@ from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any, Final
 
-from router.client import EVENTS, JSON, Client, ClientGoneError, Headers, empty, too_large
+from router.client import EVENTS, Client, ClientGoneError, Lines, empty, header_lines, too_large
 from router.guard import GuardedProtocol
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
-_CLOSE: Final = (b"connection", b"close")
+_STREAM_HEAD: Final = _STATUS_LINES[200] + header_lines((*EVENTS, (b"transfer-encoding", b"chunked")))
+_CLOSE: Final = b"connection: close\r\n"
 
 
 class GatewayProtocol(GuardedProtocol):
@@ -88,10 +89,13 @@ class GatewayProtocol(GuardedProtocol):
     def answered(self, client: _DirectClient) -> None:
         """The answer is complete."""
         self.running = None
-        if client.keep_alive:
-            self.on_response_complete()
-        else:
+        if not client.keep_alive:
             self.hang_up()
+        elif self.pipeline or self.transport.is_closing():
+            self.on_response_complete()
+        else:  # as uvicorn does, but for a timer: the guard looks at every connection anyway
+            self.server_state.total_requests += 1
+            self.idle_since = self.loop.time()
 
     def _answer(self, client: _DirectClient) -> None:
         work = client.start_answer
@@ -189,17 +193,21 @@ class _DirectClient(Client):
         pieces, self._pieces = self._pieces, []  # the connection keeps its last request
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+    async def answer(self, status: int, body: bytes, lines: Lines) -> None:
         """Send a whole JSON answer, in one write."""
         if self._begun:
             self._connection.transport.abort()  # half of another answer is out: nothing better can be said
         elif not self.disconnected:
-            self._connection.transport.write(self._finished(status, [JSON, _length(body), *headers]) + body)
+            status_line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+            self._connection.transport.write(
+                b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%b\r\n%b"
+                % (status_line, len(body), lines, b"" if self.keep_alive else _CLOSE, body)
+            )
             self._done()
 
-    async def start(self, headers: Headers) -> None:
+    async def start(self, lines: Lines) -> None:
         """Keep the head: it goes out with the first events."""
-        self._head = self._finished(200, [*EVENTS, (b"transfer-encoding", b"chunked"), *headers])
+        self._head = b"%b%b%b\r\n" % (_STREAM_HEAD, lines, b"" if self.keep_alive else _CLOSE)
 
     async def send(self, events: bytes, *, last: bool) -> None:
         """Send events as a chunk, and wait while the client takes in less than we send."""
@@ -234,23 +242,6 @@ class _DirectClient(Client):
         """Whether it was the lost connection that cancelled the task; that request is done with then."""
         return self.disconnected and self._task is not None and self._task.uncancel() == 0
 
-    def _finished(self, status: int, headers: Headers) -> bytes:
-        if not self.keep_alive:
-            headers.append(_CLOSE)
-        return _head(status, headers)
-
     def _done(self) -> None:
         self.response_complete = True
         self._connection.answered(self)
-
-
-def _head(status: int, headers: Headers) -> bytes:
-    """Status line and headers. Raises ValueError where one of them would end its line."""
-    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-    if lines.count(b"\n") != len(headers):
-        raise ValueError("a header holds a line break")
-    return (_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status) + lines + b"\r\n"
-
-
-def _length(body: bytes) -> tuple[bytes, bytes]:
-    return b"content-length", b"%d" % len(body)

@@ -118,7 +118,7 @@ class _Relay:
     async def _start(self) -> None:
         attempt = self._attempt
         self.started = True
-        await attempt.client.start(attempt.call.answered_headers())
+        await attempt.client.start(attempt.call.answered_lines())
         attempt.call.first_byte_seconds = attempt.call.elapsed
         attempt.recorder.stream_began(attempt.target.name, attempt.call.first_byte_seconds)
 

@@ -35,7 +35,7 @@ def somebodys_without_vendor(raw: bytes, vendor: wire.VendorField, labels: Label
 
 
 def chunk_without_vendor(event: bytes, data: bytes) -> bytes:
-    """Cut the field out of an event whose `data` is a chunk. An event with a name is none of chat's, and stays as it is.
+    """Cut the field out of an event whose `data` is a chunk. One with a name is none of chat's, and stays as it is.
 
     Raises UpstreamError where it cannot be read.
     """

@@ -12,7 +12,7 @@ MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 """A longer frame is taken for damage."""
 LOCK: Final = "lock"
 FINISHED: Final = "finished"
-SOURCE: Final = re.compile(r"log_[0-9a-z]{26}")
+SOURCE: Final = re.compile(r"log_[0-9a-f]{32}")
 """What sources are called: nothing else below the folder is touched."""
 
 

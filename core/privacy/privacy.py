@@ -49,7 +49,7 @@ _NO_REQUEST: Final = StoredRequest()
 class Privacy:
     """The privacy of one task. Pure and thread-safe."""
 
-    __slots__ = ("_full", "_hashed", "_key", "_redactor")
+    __slots__ = ("_full", "_hashed", "_key", "_redactor", "keeps_all")
 
     def __init__(self, settings: PrivacySettings, key: bytes) -> None:
         """`key` is the secret of the hashes; empty: nothing is hashed, and a `user` that would be is left out.
@@ -62,6 +62,8 @@ class Privacy:
         self._hashed = settings.store == "hashed"
         self._key = key
         self._redactor = Redactor(settings.redact) if self._full and settings.redact else None
+        self.keeps_all = self._full and self._redactor is None
+        """Everything may be stored as it is."""
 
     def text(self, text: str | None) -> Stored:
         """What may be stored of the text that the student reads, or of a comment."""

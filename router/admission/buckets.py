@@ -67,6 +67,8 @@ class Bucket:
     __slots__ = (
         "_advance",
         "_asked_at",
+        "_before_remaining",
+        "_before_reset",
         "_demand",
         "_leased",
         "_limit_header",
@@ -94,9 +96,9 @@ class Bucket:
         """Units of the whole bucket: a minute's limit."""
         self._refill = capacity / _MINUTE
         name = dimension.encode()
-        self._limit_header = (b"x-ratelimit-limit-" + name, b"%d" % capacity)
         self._remaining_name = b"x-ratelimit-remaining-" + name
         self._reset_name = b"x-ratelimit-reset-" + name
+        self._write_limit(capacity)
         self.spent = 0.0
         """Units used since the last renewal."""
         self.wanted = 0.0
@@ -160,6 +162,21 @@ class Bucket:
             (self._remaining_name, b"%d" % (max(0.0, left))),
             (self._reset_name, duration((self.capacity - left) / self._refill)),
         ]
+
+    def _write_limit(self, capacity: int) -> None:
+        """Write down what of the headers stays the same until the limit changes."""
+        name = self.dimension.encode()
+        self._limit_header = (b"x-ratelimit-limit-" + name, b"%d" % capacity)
+        self._before_remaining = b"%b: %b\r\n%b: " % (*self._limit_header, self._remaining_name)
+        self._before_reset = b"\r\n%b: " % self._reset_name
+
+    def lines(self) -> bytes:
+        """The same as they go out, each ending in CR LF."""
+        left = self.level + self.elsewhere
+        if left > self.capacity:
+            left = self.capacity
+        reset = duration((self.capacity - left) / self._refill)
+        return b"%b%d%b%b\r\n" % (self._before_remaining, max(0.0, left), self._before_reset, reset)
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to tell Redis: soon where the slice runs low, else now and then."""
@@ -230,7 +247,7 @@ class Bucket:
         change = capacity / self.capacity
         self.capacity = float(capacity)
         self._refill = capacity / _MINUTE
-        self._limit_header = (self._limit_header[0], b"%d" % capacity)
+        self._write_limit(capacity)
         self.rate *= change
         self.ceiling *= change
         self.elsewhere = min(self.elsewhere, self.capacity)

@@ -40,6 +40,15 @@ class Grant:
         """`x-ratelimit-*` of the key or the task, whichever has less left."""
         return rate_headers(self._scopes) if self._scopes else []
 
+    @property
+    def lines(self) -> bytes:
+        """The same as they go out, each ending in CR LF."""
+        if not self._scopes:
+            return b""
+        requests, tokens = _tightest(self._scopes)
+        lines = requests.lines() if requests is not None else b""
+        return lines + tokens.lines() if tokens is not None else lines
+
 
 UNLIMITED: Final = Grant((), 0, lambda _: None)
 """The grant of every request that no limit concerns: it books nothing, and has no headers."""
@@ -47,16 +56,22 @@ UNLIMITED: Final = Grant((), 0, lambda _: None)
 
 def rate_headers(scopes: tuple[Scope, ...]) -> Headers:
     """The `x-ratelimit-*` headers, for requests and for tokens each of the scope that has less left."""
-    requests, tokens = scopes[0].requests, scopes[0].tokens
-    for scope in scopes[1:]:
-        requests = _tighter(requests, scope.requests)
-        tokens = _tighter(tokens, scope.tokens)
+    requests, tokens = _tightest(scopes)
     headers: Headers = []
     if requests is not None:
         headers += requests.headers()
     if tokens is not None:
         headers += tokens.headers()
     return headers
+
+
+def _tightest(scopes: tuple[Scope, ...]) -> tuple[Bucket | None, Bucket | None]:
+    """For requests and for tokens the bucket that has less left."""
+    requests, tokens = scopes[0].requests, scopes[0].tokens
+    for scope in scopes[1:]:
+        requests = _tighter(requests, scope.requests)
+        tokens = _tighter(tokens, scope.tokens)
+    return requests, tokens
 
 
 def _tighter(one: Bucket | None, other: Bucket | None) -> Bucket | None:

@@ -140,7 +140,7 @@ class FallbackBudget:
 
     @property
     def shadow_scale(self) -> float:
-        """What falling back leaves of the probability of shadow calls: 1 while there is plenty, then less, down to 0."""
+        """What falling back leaves of the probability of shadow calls: 1 while there is plenty, then less."""
         left = self.left_for_shadow()
         return 1.0 if left is None or self._dollars is None else min(left / (self._dollars * _SHADOW_SHARE), 1.0)
 

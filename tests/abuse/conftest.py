@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import pytest
 import structlog
 
@@ -29,4 +30,5 @@ def house(tmp_path_factory: pytest.TempPathFactory, student_url: str) -> Iterato
         opened = open_house(stack, tmp_path_factory.mktemp("abuse"), student_url)
         yield opened
         opened.is_well()
-        opened.keeps_its_secrets()
+        opened.metrics = httpx.get(f"{opened.url}/metrics").content
+    opened.keeps_its_secrets()

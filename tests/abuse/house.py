@@ -17,13 +17,17 @@ from core.ledger import Ledger, Trust
 from core.locallog import list_sources, read_frames
 from core.settings import Settings, load_settings
 from tests.support.openai_server import Teacher
+from tests.support.otlp import Collector, collecting
 from tests.support.processes import asgi_server, free_port, module_process, wait_for, write_settings
 from tests.support.raw_client import Answer, RawClient, request
+from tests.support.rude_upstream import rude_upstream
 from tests.support.students import LABELS
 
 VERSION = "fixed"
 TEACHER_KEY = "sk-marked-teacher-0f1e2d3c4b5a"
 TEACHER_KEY_ENV = "MARKED_TEACHER_KEY"
+TELL_TALES = ("echo", "cut-by-an-echo", "key-refused")
+"""Tasks whose teacher repeats what it was sent, its key included."""
 READ_SECONDS = 1.2
 WRITE_SECONDS = 1.2
 
@@ -37,6 +41,9 @@ class House:
     teacher: Teacher
     key: str
     log: Path
+    collector: Collector
+    metrics: bytes = b""
+    """What it showed before it was stopped."""
 
     @property
     def authorization(self) -> bytes:
@@ -80,17 +87,23 @@ class House:
     def told(self) -> Iterator[tuple[str, bytes]]:
         """Everything that it has written anywhere, with where that is."""
         yield "log", self.log.read_bytes()
-        yield "metrics", httpx.get(f"{self.url}/metrics").content
+        yield "metrics", self.metrics
+        yield from (("span", raw) for raw in self.collector.raw)
         folder = self.settings.log_folder
         for source in list_sources(folder):
             for _, payload in read_frames(folder, source, 0, 1 << 30):
                 yield "record", payload
 
     def keeps_its_secrets(self) -> None:
-        """Assert that neither the client's key nor the teacher's stands anywhere."""
-        secrets = (self.key.encode(), self.key.rsplit("-", 1)[1].encode(), TEACHER_KEY.encode())
+        """Assert that neither the client's key nor the teacher's stands anywhere. It has been stopped."""
+        assert {where for where, _ in self.told()} == {"log", "metrics", "span", "record"}
         for where, content in self.told():
-            assert not any(secret in content for secret in secrets), f"a secret is in the {where}"
+            assert not any(secret in content for secret in self.secrets), f"a secret is in the {where}"
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What must never be seen: the client's key, the part of it that nobody knows, the teacher's key."""
+        return self.key.encode(), self.key.split("-", 2)[2].encode(), TEACHER_KEY.encode()
 
 
 @contextmanager
@@ -100,7 +113,7 @@ def teacher_key() -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[TEACHER_KEY_ENV]
+        os.environ.pop(TEACHER_KEY_ENV, None)
 
 
 def open_house(stack: ExitStack, folder: Path, student_url: str) -> House:
@@ -108,7 +121,16 @@ def open_house(stack: ExitStack, folder: Path, student_url: str) -> House:
     stack.enter_context(teacher_key())
     teacher = Teacher()
     teacher_url = stack.enter_context(asgi_server(teacher))
+    rude = stack.enter_context(rude_upstream())
+    collector = stack.enter_context(collecting())
     port = free_port()
+
+    def task(base_url: str) -> dict[str, Any]:
+        return {
+            "labels": list(LABELS),
+            "teacher": {"base_url": base_url, "model": "big", "api_key_env": TEACHER_KEY_ENV},
+        }
+
     document = {
         "state": str(folder / "state"),
         "student": {"url": student_url},
@@ -122,12 +144,8 @@ def open_house(stack: ExitStack, folder: Path, student_url: str) -> House:
             "max_in_flight": 64,
             "drain_seconds": 0.5,
         },
-        "tasks": {
-            "desk": {
-                "labels": list(LABELS),
-                "teacher": {"base_url": f"{teacher_url}/v1", "model": "big", "api_key_env": TEACHER_KEY_ENV},
-            }
-        },
+        "tracing": {"otlp_endpoint": collector.url},
+        "tasks": {"desk": task(f"{teacher_url}/v1")} | {name: task(f"{rude.url}/{name}/v1") for name in TELL_TALES},
     }
     config = write_settings(folder / "tutelage.yaml", document)
     settings = load_settings(config)
@@ -140,7 +158,7 @@ def open_house(stack: ExitStack, folder: Path, student_url: str) -> House:
     _, key = ledger.keys.create("abuser", actor="a test", at=time.time())
     log = folder / "gateway.log"
     process = stack.enter_context(module_process("router.serve", "--config", str(config), log=log))
-    house = House(f"http://127.0.0.1:{port}", settings, teacher, key, log)
+    house = House(f"http://127.0.0.1:{port}", settings, teacher, key, log, collector)
     wait_for(f"{house.url}/readyz", process=process)
     deadline = time.monotonic() + 20
     while house.metric("tutelage_gateway_trusted_classes") < len(LABELS):

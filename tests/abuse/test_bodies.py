@@ -19,7 +19,9 @@ from tests.router.conftest import Running, run_gateway
 from tests.support.errors import assert_error, assert_refusal
 from tests.support.students import LABELS
 
-FUZZ = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZ = settings(
+    max_examples=120, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 
 FIELDS = {
     "chat/completions": (

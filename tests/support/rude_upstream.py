@@ -145,7 +145,8 @@ BAD: dict[str, Behaviour] = {
 }
 """Who behaves like this has not answered, and that is told at once: 502."""
 
-REDIRECTING = ("301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect")
+REDIRECTS = {f"redirect-{status}": f"{status} Elsewhere".encode() for status in (301, 302, 303, 307, 308)}
+"""Who behaves like this sends the client elsewhere, where nobody must go: 502."""
 
 LATE: dict[str, Behaviour] = {
     "silence": falling_silent(),
@@ -281,7 +282,7 @@ async def _behave(conversation: Conversation, rude: RudeUpstream) -> None:
             return
         path = head.split(b" ")[1].decode()
         if path == "/v1/models":
-            served = [{"id": name, "tutelage": {"champion": "v1"}} for name in BEHAVIOURS]
+            served = [{"id": name, "tutelage": {"champion": "v1"}} for name in (*BEHAVIOURS, *REDIRECTS)]
             await conversation.say(whole(json.dumps({"data": served}).encode()))
             continue
         if path.endswith("/models"):
@@ -290,10 +291,9 @@ async def _behave(conversation: Conversation, rude: RudeUpstream) -> None:
         name = json.loads(body)["model"] if path.startswith("/v1/") else path.split("/")[1]
         if name == "elsewhere":
             rude.followed.append(head)
-        status = name.removeprefix("redirect-").replace("-", " ")
-        if status in REDIRECTING:
+        if name in REDIRECTS:
             where = f"location: {rude.url}/elsewhere/v1/chat/completions".encode()
-            await conversation.say(whole(b"{}", status.encode(), where))
+            await conversation.say(whole(b"{}", REDIRECTS[name], where))
             continue
         await BEHAVIOURS[name](conversation, head + body)
         return

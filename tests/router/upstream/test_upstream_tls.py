@@ -1,10 +1,11 @@
 import asyncio
 import contextlib
+import zlib
 from math import inf
 
 import pytest
 
-from core.errors import DeadlineError, SettingsError
+from core.errors import DeadlineError, SettingsError, UpstreamError
 from core.settings import Timeouts
 from router.upstream.failures import BrokenOffError, ConnectError, UpstreamTimeoutError
 from router.upstream.tls import TlsClient
@@ -184,3 +185,18 @@ def test_addresses_that_cannot_be_used():
         with pytest.raises(SettingsError) as caught:
             TlsClient("the teacher", url, Timeouts())
         assert "secret" not in str(caught.value)
+
+
+async def test_a_packed_answer_is_refused_and_never_unpacked(tls_upstream):
+    bomb = zlib.compress(b" " * 50_000_000, 9, 31)
+    async with tls_upstream(answering(whole(bomb, b"200 OK", b"content-encoding: gzip"))) as (client, _):
+        with pytest.raises(UpstreamError, match="packed"):
+            await ask(client)
+
+
+@pytest.mark.parametrize("status", [b"301 Moved", b"307 Temporary Redirect"])
+async def test_nobody_is_sent_elsewhere(tls_upstream, status):
+    async with tls_upstream(answering(whole(b"{}", status, b"location: https://127.0.0.1:9/v1"))) as (client, upstream):
+        response = await ask(client)
+        assert response.status in (301, 307)
+        assert len(upstream.requests) == 1
