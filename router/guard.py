@@ -15,15 +15,12 @@ bare line feeds (RFC 9112, section 11.2). What it leaves open is closed here:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from http import HTTPStatus
 from math import inf
 from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from core import wire
 from core.errors import (
     ApiError,
     HeadTooLargeError,
@@ -31,8 +28,8 @@ from core.errors import (
     MethodNotAllowedError,
     RequestTimeoutError,
 )
-from core.ids import mint, sane_request_id
 from router.app import Gateway
+from router.http_refusal import meaning, refusal
 
 _MAX_SILENT_BYTES: Final = 64 * 1024
 """Bytes in a row that are not body: a head, trailers, what stands behind the size of a chunk."""
@@ -177,7 +174,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.response_complete:
             self.gateway.metrics.error(error.status, error.code)
             headers = self.headers if self._in_head else self._head
-            self.transport.write(_refusal(error, _request_id(headers)))
+            self.transport.write(refusal(error, headers))
             self.hang_up()
         else:
             cycle.keep_alive = False  # the connection is closed after its answer
@@ -205,8 +202,17 @@ class GuardedProtocol(HttpToolsProtocol):
         return None
 
     def _feed(self, data: bytes) -> None:
-        rest = memoryview(data)
         try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._feed_on(memoryview(data)[offer.args[0] :])
+        except httptools.HttpParserError as error:
+            self.refuse(meaning(error))
+
+    def _feed_on(self, rest: memoryview) -> None:
+        """Go on behind the head of a request that offers another protocol."""
+        try:
+            self._read_again()
             while rest:
                 try:
                     self.parser.feed_data(rest)
@@ -216,7 +222,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 else:
                     return
         except httptools.HttpParserError as error:
-            self.refuse(_meaning(error))
+            self.refuse(meaning(error))
         except ApiError as error:
             self.refuse(error)
 
@@ -273,31 +279,3 @@ def _lose(cycle: RequestResponseCycle) -> None:
     if not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()
-
-
-def _meaning(error: Exception) -> ApiError:
-    """What an error of the parser means to the client."""
-    cause = error.__context__  # what a callback of ours has raised
-    if isinstance(cause, ApiError):
-        return cause
-    return InvalidRequestError(f"this is not a valid HTTP request: {error}", code="invalid_http")
-
-
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The client's own, where it is a sane one, else a new one."""
-    sent = next((value.decode("latin-1") for name, value in headers if name == b"x-request-id"), None)
-    return sane_request_id(sent) or mint("req")
-
-
-def _refusal(error: ApiError, request_id: str) -> bytes:
-    """A whole answer, after which the connection is closed."""
-    body = wire.error_body(error)
-    status = f"{error.status} {HTTPStatus(error.status).phrase}"
-    lines = (
-        f"HTTP/1.1 {status}",
-        "content-type: application/json",
-        f"content-length: {len(body)}",
-        f"x-request-id: {request_id}",
-        "connection: close",
-    )
-    return "\r\n".join((*lines, "", "")).encode() + body

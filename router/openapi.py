@@ -157,7 +157,7 @@ def _inference(path: str) -> Schema:
         "properties": {"model": _STRING, **properties},
         "additionalProperties": True,
     }
-    answers = _content("application/json", {"type": "object"}) | _content("text/event-stream", _STRING)
+    answers = _content("application/json", {"type": "object"}) | _content("text/event-stream", {})
     said = {"200": {"description": "The answer, whole or as a stream of events.", "content": answers}}
     # An upstream may refuse with whatever status it likes, and that is passed on.
     return _operation(body, said, _TO_MODELS) | {"responses": said | _errors(*_TO_MODELS) | {"default": _error("")}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -70,8 +71,16 @@ def main() -> int:
     parser.add_argument("--metrics-fd", type=int, required=True, help="file descriptor of the way to the parent")
     given = parser.parse_args()
     configure_logging("gateway")
+    _allow_descriptors()
     listener, metrics = socket.socket(fileno=given.fd), socket.socket(fileno=given.metrics_fd)
     return exit_code(lambda: uvloop.run(serve(load_settings(given.config), listener, metrics)))
+
+
+def _allow_descriptors() -> None:
+    """Take as many as the system allows: a request needs two, and shells and service managers like to begin at 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a container may forbid even that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

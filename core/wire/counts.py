@@ -9,7 +9,10 @@ import msgspec
 from core.records import Usage
 
 MAX_COUNT: Final = 2**31 - 1
-"""More than anybody can mean."""
+"""More than anybody can ask for."""
+
+_MAX_TOLD: Final = 2**53 - 1
+"""The greatest whole number that every reader of JSON holds exactly."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 """A number that a client may ask for. Below zero, it would give back to a limit what was never taken from it."""
@@ -21,4 +24,4 @@ def counted(prompt_tokens: int | None, completion_tokens: int | None = 0) -> Usa
 
 
 def _bounded(value: int | None) -> int:
-    return value if value is not None and 0 <= value <= MAX_COUNT else min(max(value or 0, 0), MAX_COUNT)
+    return value if value is not None and 0 <= value <= _MAX_TOLD else min(max(value or 0, 0), _MAX_TOLD)

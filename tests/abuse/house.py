@@ -28,8 +28,8 @@ TEACHER_KEY = "sk-marked-teacher-0f1e2d3c4b5a"
 TEACHER_KEY_ENV = "MARKED_TEACHER_KEY"
 TELL_TALES = ("echo", "cut-by-an-echo", "key-refused")
 """Tasks whose teacher repeats what it was sent, its key included."""
-READ_SECONDS = 1.2
-WRITE_SECONDS = 1.2
+READ_SECONDS = 0.8
+WRITE_SECONDS = 1.0
 
 
 @dataclass

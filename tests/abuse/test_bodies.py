@@ -129,19 +129,18 @@ def test_damaged_bodies_are_refused_or_answered(target: Target, at: int, replace
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("text", ["where is it", "hello"], ids=["student", "teacher"])
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")], ids=["arrays", "objects"])
 def test_depth_is_answered_or_refused_wherever_it_ends(
     target: Target, path: str, text: str, opening: str, closing: str
 ):
     """Around the depth at which the decoder gives up: an answer that repeats what was asked must not fail by one."""
-    deep = ("metadata", "text", "user", "tools", "a_field_of_tomorrow")
-    for depth in (10, 100, 180, 190, *range(194, 206), 500, *range(970, 1002, 2), 5_000, 100_000):
+    body = json.dumps(whole(path, text))[:-1]
+    for depth in (10, 190, 200, *range(968, 1000, 2), 100_000):
         nested = opening * depth + "1" + closing * depth
-        for name in deep if depth > 100 else ("metadata",):
-            body = json.dumps(whole(path, text))[:-1]
-            for value in (nested, f'{{"format": {{"type": "text"}}, "verbosity": {nested}}}', f'{{"a": {nested}}}'):
-                status = target.post(path, f'{body}, "{name}": {value}}}').status_code
-                assert status in (200, 400), (depth, name, status)
+        verbosity = f'{{"format": {{"type": "text"}}, "verbosity": {nested}}}'
+        for name, value in (("metadata", nested), ("metadata", f'{{"a": {nested}}}'), ("text", verbosity)):
+            status = target.post(path, f'{body}, "{name}": {value}}}').status_code
+            assert status in (200, 400), (depth, name, status)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -206,7 +205,7 @@ def test_strange_headers_change_nothing(target: Target, name: str):
         answer = target.client.post(
             f"{target.running.url}/v1/chat/completions",
             json=whole("chat/completions", "where is it"),
-            headers={name: value.encode("latin-1")},
+            headers=[(name.encode(), value.encode("latin-1"))],
         )
         assert answer.status_code == 200
         assert answer.json()["choices"][0]["message"]["content"] == "order_status"

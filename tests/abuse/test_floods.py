@@ -174,6 +174,8 @@ def test_a_flood_of_connections_on_which_nothing_comes_shuts_nobody_out(house: H
 
 def test_after_thousands_of_good_bad_and_broken_off_requests_nothing_is_left(house: House):
     (worker,) = [each for each in _children(house) if "router.worker" in each.cmdline()]
+    soft, hard = worker.rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == hard, "it may open as many as there can be"
     _mixed(house, 300)
     house.is_well()
     descriptors, memory = worker.num_fds(), worker.memory_info().rss

@@ -30,7 +30,7 @@ from tests.support.rude_upstream import (
     rude_upstream,
 )
 
-DEADLINE = 0.8
+DEADLINE = 0.6
 PATIENT: dict[str, Any] = {"consecutive_failures": 10**6, "min_requests": 10**6}
 TIMEOUTS = {"connect": 0.5, "read": 0.5, "write": 0.5, "pool": 0.5}
 STREAMED = ("chat/completions", "completions", "responses")

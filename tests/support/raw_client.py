@@ -108,6 +108,12 @@ class RawClient:
                 self.closed = True
         return self.answers
 
+    def read_some(self) -> None:
+        """Read a little of what has come."""
+        data = self._socket.recv(16384)
+        self._reader.parser.feed_data(data)
+        self.closed = not data
+
     @property
     def answers(self) -> list[Answer]:
         """What has come so far; the last may be incomplete."""
