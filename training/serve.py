@@ -82,18 +82,20 @@ def train_until_stopped(settings: Settings, poll_seconds: float = _POLL_SECONDS)
         signal.signal(signum, stop)
     try:
         ledger.migrate()
-        while trainer is None:
+        while trainer is None and not stopped.is_set():
             trainer = _open(settings, ledger)
             if trainer is None:
                 stopped.wait(poll_seconds)
         _log.info("trainer_started", tasks=list(settings.tasks))
-        while True:
+        # The exception ends a step that is under way. Where it falls into a finaliser, Python drops it: hence the flag.
+        while trainer is not None and not stopped.is_set():
             trainer.tick()
             stopped.wait(poll_seconds)
     except _StopError:
-        if trainer is not None:
-            trainer.release()
+        _log.debug("trainer_interrupted")
     finally:
+        if stopped.is_set() and trainer is not None:
+            trainer.release()
         ledger.close()
 
 

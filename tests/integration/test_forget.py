@@ -220,6 +220,7 @@ def test_nothing_of_a_user_is_left_anywhere(whole_house):
         "examples of runs": 1,
         "examples of the monitor": 1,
         "examples of alarms": 1,
+        "examples of templates": 0,
         "archived comparisons": 1,
         "archived feedback": 1,
         "archived exchanges": 1,
