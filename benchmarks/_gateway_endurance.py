@@ -22,6 +22,7 @@ from benchmarks._gateway_wrk import CHAT, run_wrk, write_script
 from benchmarks._house import read_metrics
 
 _STREAMS: Final = 64
+_LOOKS: Final = 5
 _CALM_SECONDS: Final = 20.0
 _IN_FLIGHT: Final = "tutelage_gateway_in_flight"
 
@@ -114,13 +115,19 @@ def _portion(target: Target, script: Path, requests: int, streams: int) -> tuple
 
 
 def _calm_state(target: Target, site: Site) -> State:
-    """The state once nothing is under way any more, or after 20 seconds as it is then."""
+    """The state once nothing is under way any more, or after 20 seconds as it is then.
+
+    Of several looks the one with the fewest descriptors: a look has a connection of its own, and what refreshes trust
+    beside it opens the ledger for a moment. What has leaked is there in all of them.
+    """
     deadline = time.monotonic() + _CALM_SECONDS
-    while True:
+    looks: list[State] = []
+    while len(looks) < _LOOKS:
         state = _state(target, site)
         if not (state.in_flight or state.upstream_streams) or time.monotonic() > deadline:
-            return state
+            looks.append(state)
         time.sleep(0.2)
+    return min(looks, key=lambda look: look.descriptors)
 
 
 def _state(target: Target, site: Site) -> State:
