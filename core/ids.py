@@ -13,11 +13,31 @@ import time
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _MINTED = re.compile(r"[0-9a-f]{32}")
 _TIME_DIGITS = 12
+_RANDOM_BYTES = 10
+_MINTED_AT_ONCE = 256
 
 
 def mint(prefix: str = "ex") -> str:
     """Return a new id such as `ex_019dbf3c5a7e4b1f9c02d8e6a1b34c77`."""
-    return f"{prefix}_{int(time.time() * 1000):012x}{os.urandom(10).hex()}"
+    return f"{prefix}_{int(time.time() * 1000):012x}{os.urandom(_RANDOM_BYTES).hex()}"
+
+
+class Minter:
+    """Mints many ids: random bits are taken from the system for hundreds of them at once. For one thread."""
+
+    __slots__ = ("_block", "_used")
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._used = 0
+
+    def __call__(self, at: float) -> str:
+        """The id of an exchange that came at `at`, in seconds since the epoch (UTC)."""
+        used = self._used
+        if used >= len(self._block):
+            self._block, used = os.urandom(_RANDOM_BYTES * _MINTED_AT_ONCE), 0
+        self._used = end = used + _RANDOM_BYTES
+        return f"ex_{int(at * 1000):012x}{self._block[used:end].hex()}"
 
 
 def minted_at(identifier: str) -> float:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from core.ids import mint, sane_request_id
+from core.ids import Minter, sane_request_id
 from core.privacy import Stored
 from core.records import Answerer, Exchange, Reason, StudentAnswer, Usage
 from router.client import Lines
@@ -54,11 +54,11 @@ class Call:
         "wants_vendor",
     )
 
-    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]], mint: Minter) -> None:
         """Start the clock, mint the id, and read the headers that matter."""
         self.started = time.perf_counter()
         self.at = time.time()
-        self.id = mint()
+        self.id = mint(self.at)
         given = dict(headers)
         self.repeats = len(given) < len(headers)
         """A header comes twice."""

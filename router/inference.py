@@ -9,6 +9,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from core.errors import ApiError, InternalError, OverloadedError
+from core.ids import Minter
 from core.records import Reason
 from core.settings import GatewaySettings
 from core.templates import first_match
@@ -68,6 +69,7 @@ class Inference:
         self._recorder = recorder
         self._metrics = metrics
         self._tracing = tracing
+        self._mint = Minter()
         self.in_flight = 0
         """Requests under way."""
 
@@ -77,7 +79,7 @@ class Inference:
 
     async def serve(self, dialect: Dialect, client: Client) -> None:
         """Answer one request; whatever goes wrong before the first byte becomes an error in OpenAI's shape."""
-        call = Call(client.headers)
+        call = Call(client.headers, self._mint)
         self.in_flight += 1
         status, code = 200, None
         try:

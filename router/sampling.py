@@ -25,6 +25,7 @@ from core.teacher import label_request
 LOWEST_SCALE: Final = 1e-3
 """However small the budget, the probability is never scaled further down: weights in the millions estimate nothing."""
 
+_DRAWS: Final = 1 << 53
 _HOUR: Final = 3600.0
 _DAY: Final = 86400.0
 _SAVED: Final = 9.0
@@ -50,16 +51,46 @@ def probability(confidence: float, settings: ShadowSettings, min_confidence: flo
     `settings.unsure` at `min_confidence` and below, `settings.floor` at 1, a straight line in between; all of it times
     the budget's `scale`.
     """
-    floor, unsure = settings.floor, max(settings.floor, settings.unsure)
-    room = 1.0 - min_confidence
-    doubt = min(max((1.0 - confidence) / room, 0.0), 1.0) if room > 0 else 0.0
-    return scale * (floor + (unsure - floor) * doubt)
+    return scale * Curve(settings, min_confidence)(confidence)
+
+
+class Curve:
+    """`probability` of one task, without a budget."""
+
+    __slots__ = ("_floor", "_rise", "_steepness")
+
+    def __init__(self, settings: ShadowSettings, min_confidence: float) -> None:
+        room = 1.0 - min_confidence
+        self._floor = settings.floor
+        self._rise = max(settings.unsure - settings.floor, 0.0)
+        self._steepness = 1.0 / room if room > 0 else 0.0
+
+    def __call__(self, confidence: float) -> float:
+        """The inclusion probability."""
+        doubt = (1.0 - confidence) * self._steepness
+        if doubt >= 1.0:
+            return self._floor + self._rise
+        return self._floor + self._rise * doubt if doubt > 0.0 else self._floor
 
 
 def keyed_uniform(identifier: str, secret: bytes) -> float:
     """A number in [0, 1), uniform over secrets, that nobody can foretell without this one: 53 bits of keyed BLAKE2b."""
-    digest = hashlib.blake2b(identifier.encode(), key=secret, digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+    return KeyedUniform(secret)(identifier)
+
+
+class KeyedUniform:
+    """`keyed_uniform` with one secret: the key's own block is hashed once, and not with every request."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._keyed: Final = hashlib.blake2b(key=secret, digest_size=8)
+
+    def __call__(self, identifier: str) -> float:
+        """A number in [0, 1)."""
+        found = self._keyed.copy()
+        found.update(identifier.encode())
+        return (int.from_bytes(found.digest(), "big") >> 11) / _DRAWS
 
 
 def load_secret(path: Path) -> bytes:
@@ -87,9 +118,15 @@ class Allowance:
     def scale(self) -> float:
         """What the next probability is to be multiplied by."""
         now = self._clock()
-        self._left = min(self._left + (now - self._seen) * self._rate, self._capacity)
+        left = self._left + (now - self._seen) * self._rate
         self._seen = now
-        return min(max(2 * self._left / self._capacity, LOWEST_SCALE), 1.0)
+        if left >= self._capacity:
+            left = self._capacity
+        self._left = left
+        scale = 2 * left / self._capacity
+        if scale >= 1.0:
+            return 1.0
+        return max(LOWEST_SCALE, scale)
 
     def spend(self, expected: float) -> None:
         """Take away what an exchange is expected to cost, its probability considered.
@@ -97,7 +134,8 @@ class Allowance:
         What is expected, rather than what the draw came to: so one exchange's draw tells nothing of the next one's
         probability, and all draws are independent.
         """
-        self._left = max(self._left - expected, 0.0)
+        left = self._left - expected
+        self._left = max(0.0, left)
 
 
 class Sampler:
@@ -119,9 +157,8 @@ class Sampler:
 
         Raises SettingsError where dollars are to be counted and nobody knows the teacher's price.
         """
-        self._settings = task.shadow
-        self._min_confidence = task.trust.min_confidence
-        self._secret = secret
+        self._curve = Curve(task.shadow, task.trust.min_confidence)
+        self._uniform = KeyedUniform(secret)
         self._room = room
         self._calls: Allowance | None = None
         self._dollars: Allowance | None = None
@@ -135,18 +172,20 @@ class Sampler:
     @property
     def scale(self) -> float:
         """What the budgets leave of every probability, in (0, 1]."""
-        scale = min((budget.scale for budget in (self._calls, self._dollars) if budget is not None), default=1.0)
+        scale = 1.0 if self._calls is None else self._calls.scale
+        if self._dollars is not None:
+            scale = min(scale, self._dollars.scale)
         return scale if self._room is None else min(scale, max(self._room(), LOWEST_SCALE))
 
     def draw(self, identifier: str, confidence: float, text: str) -> Sample:
         """Fix the probability of the exchange `identifier`, and draw it."""
-        chance = probability(confidence, self._settings, self._min_confidence, self.scale)
+        chance = self.scale * self._curve(confidence)
         if self._calls is not None:
             self._calls.spend(chance)
         if self._dollars is not None:
             tokens = (self._around + len(text.encode(errors="replace"))) // _BYTES_PER_TOKEN
             self._dollars.spend(chance * self._price.cost(tokens, _ANSWER_TOKENS))
-        return Sample(chance, keyed_uniform(identifier, self._secret) < chance)
+        return Sample(chance, self._uniform(identifier) < chance)
 
 
 def _price(name: str, task: TaskSettings) -> Price:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.ids import mint, minted_at, sane_request_id
+from core.ids import Minter, mint, minted_at, sane_request_id
 
 
 def test_ids_differ_and_sort_by_time():
@@ -30,3 +30,11 @@ def test_a_foreign_id_has_no_time(foreign):
 def test_only_printable_short_request_ids_are_echoed(text):
     echoed = sane_request_id(text)
     assert echoed is None or (echoed == text and len(text) <= 128 and text.isascii() and text.isprintable())
+
+
+def test_many_at_once_are_minted_alike():
+    minter, at = Minter(), 1_795_516_883.25
+    ids = [minter(at) for _ in range(2_000)]
+    assert len(set(ids)) == len(ids)
+    assert {minted_at(identifier) for identifier in ids} == {at}
+    assert {len(identifier) for identifier in ids} == {len(mint())}
