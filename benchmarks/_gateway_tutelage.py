@@ -39,6 +39,8 @@ _WORKER_SECONDS: Final = 30.0
 _PLENTY: Final = 1_000_000_000
 """A limit that is kept and never reached: of requests and tokens a minute, of dollars."""
 
+_STREAM_BYTES: Final = 4 * 1024**3
+
 
 @contextlib.contextmanager
 def tutelage(site: Site) -> Iterator[Target]:
@@ -120,7 +122,8 @@ def _document(site: Site, folder: Path, port: int, server: RedisServer) -> dict[
         "state": str(folder / "state"),
         "gateway": {"port": port},
         "student": {"url": site.upstream},
-        "redis": {"url": server.url},
+        # Nobody archives here, so nothing may be trimmed: at twice this size the shipper would hold, as it should.
+        "redis": {"url": server.url, "stream_bytes": _STREAM_BYTES},
         "tasks": {TASK: task},
     }
 
