@@ -46,8 +46,13 @@ async def answer_by_teacher(
     deadline = asyncio.get_running_loop().time() + deadline_seconds - call.elapsed
     attempt = Attempt(client, call, target, dialect, request, body, recorder, deadline)
     try:
-        if isinstance(target, Task) and target.chooses and call.text is not None and dialect.says_labels:
-            await _choose(attempt, target, call.text)
+        if (
+            isinstance(target, Task)
+            and call.text is not None
+            and dialect.says_labels
+            and _by_text(target, call, request)
+        ):
+            await _ask_for_label(attempt, target, call.text)
         elif not target.speaks(dialect.name):
             await _put_as_chat(attempt)
         elif request.stream:
@@ -80,7 +85,18 @@ async def _forward(attempt: Attempt) -> None:
     await attempt.client.answer(200, raw, call.answered_lines())
 
 
-async def _choose(attempt: Attempt, task: Task, text: str) -> None:
+def _reads_text(task: Task, request: Request, text: str) -> bool:
+    """Whether the teacher is asked about the text alone, rather than shown the request.
+
+    So is one that chooses among labels, and one that Tutelage fitted itself where the prompt is another than its own:
+    it reads texts as a student does.
+    """
+    return task.chooses or (
+        task.settings.teacher.linear_probe is not None and request.messages != [("user", call.text)]
+    )
+
+
+async def _ask_for_label(attempt: Attempt, task: Task, text: str) -> None:
     call = attempt.call
     completion = await _ask_chat(attempt, label_request(text, task.labels, task.settings.teacher))
     if completion is None:

@@ -64,3 +64,16 @@ def test_what_fits_no_template_is_forwarded_as_it_is(gateway):
     answer = gateway.ask("hello", n=2)
     assert answer.json()["choices"][0]["message"]["content"] == "a poem"
     assert gateway.teacher.requests[0]["messages"] == [{"role": "user", "content": "hello"}]
+
+
+def test_a_teacher_that_reads_texts_is_asked_about_the_text_under_any_prompt(tmp_path, student_url):
+    prompt = [{"role": "system", "content": "Classify."}, {"role": "user", "content": "{text}"}]
+    plain = [{"role": "user", "content": "{text}"}]
+    task = {"templates": [{"name": "plain", "messages": plain}, {"name": "prompted", "messages": prompt}]}
+    with ExitStack() as stack:
+        probe = {"linear_probe": {"encoder": "none", "examples": []}}
+        gateway = run_gateway(stack, tmp_path, student_url, teacher=probe, task=task)
+        messages = [{"role": "system", "content": "Classify."}, {"role": "user", "content": "a refund please"}]
+        answer = gateway.ask("", messages=messages)
+        assert answer.json()["choices"][0]["message"]["content"] == gateway.teacher.label
+        assert gateway.teacher.requests[0]["messages"] == [{"role": "user", "content": "a refund please"}]
