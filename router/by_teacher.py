@@ -46,13 +46,9 @@ async def answer_by_teacher(
     deadline = asyncio.get_running_loop().time() + deadline_seconds - call.elapsed
     attempt = Attempt(client, call, target, dialect, request, body, recorder, deadline)
     try:
-        if (
-            isinstance(target, Task)
-            and call.text is not None
-            and dialect.says_labels
-            and _by_text(target, call, request)
-        ):
-            await _ask_for_label(attempt, target, call.text)
+        text = call.text if dialect.says_labels else None
+        if isinstance(target, Task) and text is not None and _reads_text(target, request, text):
+            await _ask_for_label(attempt, target, text)
         elif not target.speaks(dialect.name):
             await _put_as_chat(attempt)
         elif request.stream:
@@ -91,9 +87,7 @@ def _reads_text(task: Task, request: Request, text: str) -> bool:
     So is one that chooses among labels, and one that Tutelage fitted itself where the prompt is another than its own:
     it reads texts as a student does.
     """
-    return task.chooses or (
-        task.settings.teacher.linear_probe is not None and request.messages != [("user", call.text)]
-    )
+    return task.chooses or (task.settings.teacher.linear_probe is not None and request.messages != [("user", text)])
 
 
 async def _ask_for_label(attempt: Attempt, task: Task, text: str) -> None:
