@@ -6,8 +6,6 @@ A copy on disk carries the accepted ones over a restart while the ledger is away
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +18,7 @@ from core.errors import StartupError, StateError
 from core.ledger import AcceptedTemplate, Ledger, templates_in_force
 from core.settings import TaskSettings
 from core.templates import Template, decode_template, encode_template
+from core.whole_file import write_whole
 
 _log = structlog.get_logger(__name__)
 
@@ -124,12 +123,4 @@ def write_accepted(file: Path, accepted: list[AcceptedTemplate]) -> None:
         _Row(one.task, encode_template(one.template), one.actor, one.accepted_at, one.source, one.dropped_at)
         for one in accepted
     ]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(msgspec.json.encode(_Stored(_FORMAT, rows)))
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(file, msgspec.json.encode(_Stored(_FORMAT, rows)))

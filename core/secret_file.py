@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import StartupError, StateError
+from core.whole_file import drafted
 
 SECRET_BYTES: Final = 32
 
@@ -34,15 +35,5 @@ def load_secret(path: Path, name: str) -> bytes:
 
 def _create(path: Path) -> None:
     """Write the secret beside its place, then link it there: it appears whole, and the first of several wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(SECRET_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # somebody else was faster
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+    with drafted(path, secrets.token_bytes(SECRET_BYTES)) as draft, contextlib.suppress(FileExistsError):
+        os.link(draft, path)  # where it exists, somebody else was faster

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from core.ledger import Ledger
+from core.whole_file import write_whole
 
 Trusted = dict[str, frozenset[str]]
 """For each version, the labels that it may answer."""
@@ -62,7 +63,4 @@ def write_file(path: Path, trust: KnownTrust) -> None:
         {task: {v: sorted(labels) for v, labels in found.items()} for task, found in trust.trusted.items()},
         {task: {v: None if c == inf else c for v, c in found.items()} for task, found in trust.confidences.items()},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_bytes(msgspec.json.encode(kept))
-    draft.replace(path)
+    write_whole(path, msgspec.json.encode(kept))

@@ -7,8 +7,6 @@ digests only, carries them over a restart. Where there is neither, nobody is let
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import StartupError, StateError
 from core.ledger import ApiKey, Ledger
 from core.settings import Settings
+from core.whole_file import write_whole
 from router.admission.keyring import KeyRing
 
 _log = structlog.get_logger(__name__)
@@ -143,14 +142,4 @@ def read_keys(file: Path) -> Known | None:
 
 def write_keys(file: Path, keys: Known) -> None:
     """Keep keys, readable by their owner alone; several processes may do it at once. Raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(msgspec.json.encode(_Stored(_FORMAT, keys)))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(file, msgspec.json.encode(_Stored(_FORMAT, keys)))

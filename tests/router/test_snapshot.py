@@ -1,8 +1,10 @@
 """What the gateway knows when others are away."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from core.ledger import Ledger
+from router.known_trust import KnownTrust, read_file, write_file
 from tests.router.conftest import run_gateway, serve_gateway
 from tests.support.students import LABELS
 
@@ -26,3 +28,11 @@ def test_a_new_students_trust_is_seen_without_a_restart(gateway):
     assert gateway.ask("where is it").headers["x-tutelage-reason"] == "not_trusted"
     gateway.trust(*LABELS)
     assert gateway.ask("where is it").headers["x-tutelage-reason"] == "champion"
+
+
+def test_several_workers_may_keep_trust_at_once(tmp_path):
+    path, trust = tmp_path / "trust.json", KnownTrust({"desk": {"1": frozenset({"a"})}}, {"desk": {"1": 0.7}})
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: write_file(path, trust), range(64)))
+    assert read_file(path) == trust
+    assert [file.name for file in tmp_path.iterdir()] == ["trust.json"]
