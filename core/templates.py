@@ -195,6 +195,21 @@ def first_match(templates: Sequence[Template], messages: Sequence[tuple[str, str
     return None
 
 
+def text_of(content: object, types: Sequence[str] = ("text",)) -> str | None:
+    """The text of a message's content: a string, or parts of these types, joined. None where it holds more."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    texts: list[str] = []
+    for part in content:
+        text = part.get("text") if isinstance(part, dict) and part.get("type") in types else None
+        if not isinstance(text, str):
+            return None
+        texts.append(text)
+    return "".join(texts)
+
+
 def flatten(messages: Sequence[Any]) -> list[tuple[str, str]] | None:
     """Return OpenAI messages as `(role, content)` pairs, or None where one holds more than text.
 
@@ -204,10 +219,8 @@ def flatten(messages: Sequence[Any]) -> list[tuple[str, str]] | None:
     for message in messages:
         if not isinstance(message, dict) or message.get("tool_calls") or message.get("tool_call_id"):
             return None
-        role, content = message.get("role"), message.get("content")
-        if isinstance(content, list):
-            content = _join_parts(content)
-        if not isinstance(role, str) or not isinstance(content, str):
+        role, content = message.get("role"), text_of(message.get("content"))
+        if not isinstance(role, str) or content is None:
             return None
         pairs.append((role, content))
     return pairs
@@ -224,14 +237,6 @@ def _values(text: str, holes: Sequence[str]) -> list[str]:
         raise ValueError(f"the text does not begin with the hole {holes[0]!r}")
     ends = [start - 1 for start in starts[1:]] + [len(text)]
     return [text[start + len(hole) + 2 : end] for hole, start, end in zip(holes, starts, ends, strict=True)]
-
-
-def _join_parts(parts: list[Any]) -> str | None:
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
-    if len(texts) != len(parts):
-        return None
-    strings = [text for text in texts if isinstance(text, str)]
-    return "".join(strings) if len(strings) == len(texts) else None
 
 
 def _compile_message(role: str, content: str) -> MessagePattern:

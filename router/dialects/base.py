@@ -174,21 +174,6 @@ def estimate_tokens(body: bytes) -> int:
     return (len(body) - sum(attachments)) // _BYTES_PER_TOKEN + _ATTACHMENT_TOKENS * len(attachments)
 
 
-def text_of(content: object, types: frozenset[str]) -> str | None:
-    """The text of a message's content: a string, or parts of these types, joined. None where it holds more."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return None
-    texts: list[str] = []
-    for part in content:
-        text = part.get("text") if isinstance(part, dict) and part.get("type") in types else None
-        if not isinstance(text, str):
-            return None
-        texts.append(text)
-    return "".join(texts)
-
-
 def upstream_failure(error: object) -> UpstreamError:
     """The error of which an upstream tells within its stream, as ours."""
     message = error.get("message") if isinstance(error, dict) else error

@@ -8,6 +8,7 @@ import msgspec
 
 from core import wire
 from core.errors import InvalidRequestError, UpstreamError
+from core.templates import text_of
 from router.dialects.base import (
     Dialect,
     Heard,
@@ -16,11 +17,8 @@ from router.dialects.base import (
     Request,
     estimate_tokens,
     renamed,
-    text_of,
     upstream_failure,
 )
-
-_TEXT: Final = frozenset({"text"})
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -143,7 +141,7 @@ def _pairs(messages: list[_Message]) -> list[tuple[str, str]] | None:
     for message in messages:
         role, content = message.role, message.content
         if type(content) is not str:
-            content = text_of(content, _TEXT)
+            content = text_of(content)
         if content is None or type(role) is not str or message.tool_calls or message.tool_call_id:
             return None
         if message.function_call or message.audio:

@@ -8,9 +8,9 @@ import msgspec
 
 from core import wire
 from core.errors import InvalidRequestError
-from router.dialects.base import text_of
+from core.templates import text_of
 
-TEXT_PARTS: Final = frozenset({"input_text", "output_text"})
+TEXT_PARTS: Final = ("input_text", "output_text")
 _LOGPROBS: Final = "message.output_text.logprobs"
 
 
