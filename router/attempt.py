@@ -68,13 +68,12 @@ class Attempt:
 
     def record_answer(self, completion: wire.Completion, output: str | None, spread: Mapping[str, float]) -> None:
         """Record a whole answer of the teacher's, with its distribution: what it said anyway, a student can learn."""
-        labels = self.target.labels
         self.record(
             Answerer.TEACHER,
             200,
             model=completion.model,
             output=output,
-            teacher_distribution=pack_distribution(spread, labels) if labels is not None else b"",
+            teacher_distribution=self._packed(spread),
             completion_id=completion.id,
             usage=completion.tokens,
         )
@@ -91,12 +90,15 @@ class Attempt:
             200,
             model=heard.model,
             output=heard.text,
-            teacher_distribution=pack_distribution(spread, labels) if labels is not None else b"",
+            teacher_distribution=self._packed(spread),
             completion_id=heard.id,
             usage=usage,
             complete=complete,
             error=error,
         )
+
+    def _packed(self, spread: Mapping[str, float]) -> bytes:
+        return pack_distribution(spread, self.target.labels) if self.target.labels is not None else b""
 
 
 async def pass_error(attempt: Attempt, status: int, headers: Mapping[bytes, bytes], body: bytes) -> None:

@@ -72,9 +72,7 @@ async def _forward(attempt: Attempt) -> None:
     if raw is None:
         return
     completion = dialect.read(raw)
-    spread: Mapping[str, float] = {}
-    if isinstance(target, Task):
-        spread = read_answer(completion, target.labels, target.settings.teacher).distribution
+    spread = _spread(target, completion)
     if completion.tutelage is not None and target.labels is not None:
         raw = somebodys_without_vendor(raw, completion.tutelage, target.labels, wanted=call.wants_vendor)
     attempt.record_answer(completion, completion.content, spread)
@@ -91,22 +89,18 @@ def _reads_text(task: Task, request: Request, text: str) -> bool:
 
 
 async def _ask_for_label(attempt: Attempt, task: Task, text: str) -> None:
-    call = attempt.call
     completion = await _ask_chat(attempt, label_request(text, task.labels, task.settings.teacher))
     if completion is None:
         return
     answer = read_answer(completion, task.labels, task.settings.teacher)
     if answer.label is None:
         raise UpstreamError("the teacher answered with something that is none of the task's labels")
-    attempt.record_answer(completion, answer.label, answer.distribution)
-    spread = sorted(answer.distribution.items(), key=lambda pair: -pair[1])
-    said = LabelAnswer(call.id, answer.label, completion.tokens, spread)
-    await send_label(attempt.client, call, attempt.dialect, attempt.request, said)
+    await _say(attempt, completion, answer.label, answer.distribution)
 
 
 async def _put_as_chat(attempt: Attempt) -> None:
     """Ask by chat, of a teacher that does not serve the client's address, and say its text in the client's dialect."""
-    call, target, dialect, request = attempt.call, attempt.target, attempt.dialect, attempt.request
+    target, dialect, request = attempt.target, attempt.dialect, attempt.request
     if request.messages is None:
         raise InvalidRequestError(
             f"the teacher of {target.name!r} does not serve {dialect.path}, and this request holds more than text, so "
@@ -118,13 +112,22 @@ async def _put_as_chat(attempt: Attempt) -> None:
         return
     if completion.content is None:
         raise UpstreamError("the teacher answered without a text")
-    spread: Mapping[str, float] = {}
-    if isinstance(target, Task):
-        spread = read_answer(completion, target.labels, target.settings.teacher).distribution
-    attempt.record_answer(completion, completion.content, spread)
+    await _say(attempt, completion, completion.content, _spread(target, completion))
+
+
+def _spread(target: Target, completion: wire.Completion) -> Mapping[str, float]:
+    """The distribution over a task's labels that a completion holds; empty where it holds none, or there is no task."""
+    if not isinstance(target, Task):
+        return {}
+    return read_answer(completion, target.labels, target.settings.teacher).distribution
+
+
+async def _say(attempt: Attempt, completion: wire.Completion, text: str, spread: Mapping[str, float]) -> None:
+    """Record what the teacher said by chat, then say it in the client's dialect."""
+    attempt.record_answer(completion, text, spread)
     likeliest = sorted(spread.items(), key=lambda pair: -pair[1])
-    said = LabelAnswer(call.id, completion.content, completion.tokens, likeliest)
-    await send_label(attempt.client, call, dialect, request, said)
+    said = LabelAnswer(attempt.call.id, text, completion.tokens, likeliest)
+    await send_label(attempt.client, attempt.call, attempt.dialect, attempt.request, said)
 
 
 async def _ask_chat(attempt: Attempt, body: bytes) -> wire.Completion | None:

@@ -79,30 +79,19 @@ class Reporter:
     def _unknown(self, family: Family, group: Group) -> UnknownTemplate:
         template = group.template
         identifier = self._identify(family.roles, None if group is family.rest else template)
+        told = UnknownTemplate(self._task, identifier, family.roles, group.requests, group.first_seen, group.last_seen)
         if self._store != "full":
-            return UnknownTemplate(
-                self._task,
-                identifier,
-                family.roles,
-                group.requests,
-                group.first_seen,
-                group.last_seen,
-                withheld=self._store,
-            )
+            return replace(told, withheld=self._store)
         shown = self._redacted(template) if template is not None else None
-        example = group.examples[-1] if group.examples else None
-        return UnknownTemplate(
-            self._task,
-            identifier,
-            family.roles,
-            group.requests,
-            group.first_seen,
-            group.last_seen,
-            template=shown,
-            withheld="redacted" if shown != template else "",
-            example=tuple((role, self._text(text)) for role, text in example.messages) if example is not None else (),
-            exchange=example.exchange if example is not None else "",
-            user=self._privacy.user(example.user) if example is not None else "",
+        told = replace(told, template=shown, withheld="redacted" if shown != template else "")
+        if not group.examples:
+            return told
+        example = group.examples[-1]
+        return replace(
+            told,
+            example=tuple((role, self._text(text)) for role, text in example.messages),
+            exchange=example.exchange,
+            user=self._privacy.user(example.user),
         )
 
     def _identify(self, roles: tuple[str, ...], template: Template | None) -> str:

@@ -24,15 +24,7 @@ def teacher_upstream(settings: TeacherSettings) -> Upstream:
 
     Raises SettingsError for an unusable address.
     """
-    return Upstream(
-        "the teacher",
-        [settings.base_url, *settings.replicas],
-        settings.timeouts,
-        breaker=settings.breaker,
-        retry=settings.retry,
-        api_key_env=settings.api_key_env,
-        probe_path=b"/models",
-    )
+    return _provider("the teacher", settings)
 
 
 def passthrough_upstream(settings: PassthroughSettings) -> Upstream:
@@ -40,8 +32,12 @@ def passthrough_upstream(settings: PassthroughSettings) -> Upstream:
 
     Raises SettingsError for an unusable address.
     """
+    return _provider("the default upstream", settings)
+
+
+def _provider(name: str, settings: TeacherSettings | PassthroughSettings) -> Upstream:
     return Upstream(
-        "the default upstream",
+        name,
         [settings.base_url, *settings.replicas],
         settings.timeouts,
         breaker=settings.breaker,
