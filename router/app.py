@@ -38,7 +38,6 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         """Raise StartupError where the state folder cannot be written, SettingsError where a budget cannot be kept."""
-        self._settings = settings
         self.settings = settings.gateway
         self.metrics = Metrics([*settings.tasks, PASSTHROUGH])
         self._log = LogWriter(
@@ -99,7 +98,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Look at the world once, then keep looking."""
-        seconds = self._settings.gateway.refresh_seconds
+        seconds = self.settings.refresh_seconds
         await self._snapshot.refresh()
         await self._keys.refresh()
         await self._templates.refresh()

@@ -198,7 +198,7 @@ class Call:
             template=self.template,
             text=self.text,
             output=label,
-            label=label if label in task.labels.index else task.label_of(label),
+            label=task.label_of(label),
             student=self.answer,
             request_id=self.request_id if self.request_id is not self.id else "",
             user=request.user,

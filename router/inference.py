@@ -100,8 +100,7 @@ class Inference:
         finally:
             self.in_flight -= 1
             call.release()
-            if call.span is not None:
-                call.end_span(status, code)
+            call.end_span(status, code)
 
     async def _handle(self, call: Call, dialect: Dialect, client: Client) -> None:
         """Admit the request, then have it answered."""

@@ -13,12 +13,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from core.errors import SettingsError
 from core.prices import Price, price_of
-from core.secret_file import load_secret as load_secret_file
 from core.settings import ShadowSettings, TaskSettings
 from core.teacher import label_request
 
@@ -91,11 +89,6 @@ class KeyedUniform:
         found = self._keyed.copy()
         found.update(identifier.encode())
         return (int.from_bytes(found.digest(), "big") >> 11) / _DRAWS
-
-
-def load_secret(path: Path) -> bytes:
-    """Read the sampling key, or create it. Raises what `core.secret_file.load_secret` raises."""
-    return load_secret_file(path, "sampling key")
 
 
 class Allowance:

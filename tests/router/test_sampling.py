@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from core.errors import SettingsError, StartupError, StateError
 from core.ids import mint
+from core.secret_file import load_secret
 from core.settings import ShadowSettings, TaskSettings
-from router.sampling import LOWEST_SCALE, Allowance, Sampler, keyed_uniform, load_secret, probability
+from router.sampling import LOWEST_SCALE, Allowance, Sampler, keyed_uniform, probability
 from tests.router.conftest import run_gateway
 from tests.support.students import LABELS
 
@@ -163,22 +164,22 @@ def test_dollars_are_a_budget_too():
 def test_the_key_is_made_once_and_readable_by_its_owner_alone(tmp_path):
     path = tmp_path / "gateway" / "sampling.key"
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(load_secret, [path] * 32))
+        keys = set(pool.map(load_secret, [path] * 32, ["sampling key"] * 32))
     assert len(keys) == 1
     assert len(keys.pop()) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["sampling.key"], "no drafts are left"
-    assert load_secret(tmp_path / "another.key") != load_secret(path)
+    assert load_secret(tmp_path / "another.key", "sampling key") != load_secret(path, "sampling key")
 
 
 def test_a_key_that_is_none_is_refused(tmp_path):
     path = tmp_path / "sampling.key"
     path.write_bytes(b"short")
     with pytest.raises(StateError, match="delete the file"):
-        load_secret(path)
+        load_secret(path, "sampling key")
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match="choose another with `state`"):
-        load_secret(tmp_path / "file" / "sampling.key")
+        load_secret(tmp_path / "file" / "sampling.key", "sampling key")
 
 
 def test_the_gateway_draws_what_its_student_answers(tmp_path, student_url):
@@ -193,7 +194,7 @@ def test_the_gateway_draws_what_its_student_answers(tmp_path, student_url):
         records = gateway.records()
         sampled, others = records[:60], records[60:]
         assert {record.shadow_probability for record in sampled} == {0.5}
-        secret = load_secret(gateway.settings.sampling_key)
+        secret = load_secret(gateway.settings.sampling_key, "sampling key")
         assert [record.shadow for record in sampled] == [keyed_uniform(r.id, secret) < 0.5 for r in sampled]
         assert 10 < sum(record.shadow for record in sampled) < 50
         assert [(record.shadow_probability, record.shadow) for record in others] == [(0.0, False)] * 2
