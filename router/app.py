@@ -146,11 +146,13 @@ class Gateway:
         metrics, snapshot = self.metrics, self._snapshot
         metrics.in_flight.set_function(lambda: self.inference.in_flight)
         metrics.student_up.set_function(lambda: snapshot.student_up)
-        metrics.follow_upstream(self._student)
-        metrics.follow_upstream(self._challenger)
+        metrics.follow_upstream(self._student, self._student.name)
+        metrics.follow_upstream(self._challenger, self._challenger.name)
         metrics.follow_limiter(self._limiter)
+        if self.targets.passthrough is not None:
+            metrics.follow_upstream(self.targets.passthrough.teacher, self.targets.passthrough.teacher.name)
         for name, task in self.targets.tasks.items():
-            metrics.follow_upstream(task.teacher)
+            metrics.follow_upstream(task.teacher, f"{task.teacher.name} of {name}")
             metrics.trusted_classes.labels(name).set_function(partial(snapshot.trusted_classes, name))
             if task.sampler is not None:
                 metrics.follow_scale(name, task.sampler)

@@ -106,9 +106,8 @@ class Metrics:
         """Show the sampler's scale."""
         self._scale.labels(task).set_function(lambda: sampler.scale)
 
-    def follow_upstream(self, upstream: Upstream) -> None:
-        """Show how an upstream goes, and each of its replicas."""
-        name = upstream.name
+    def follow_upstream(self, upstream: Upstream, name: str) -> None:
+        """Show how an upstream goes, and each of its replicas, under a name that no other has."""
         self._asked.follow(lambda: upstream.requests, name)
         self._failures.follow(lambda: upstream.failures, name)
         self._retries.follow(lambda: upstream.retries, name)

@@ -16,10 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.errors import UnavailableError
 from core.journal import Journal
 from core.records import Answerer, Exchange, Reason, Usage
+from core.settings import load_settings
 from core.shipper import Shipper
+from router.app import Gateway
 from router.metrics import Metrics, MetricsHub, Report, Reporter, merge, render
 from router.metrics.parent import ParentMetrics
 from router.metrics.tally import SECONDS
+from tests.support.processes import write_settings
 
 
 def shown(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -298,3 +301,21 @@ async def test_the_parents_own_numbers(tmp_path):
     assert value(text, "log_bytes") == 0
     assert value(text, "worker_restarts_total") == 2
     assert shown(text)["process_resident_memory_bytes", frozenset()] > 1e6
+
+
+async def test_each_upstream_has_series_of_its_own(tmp_path):
+    teacher = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    task = {"labels": ["a", "b"], "teacher": teacher, "limits": {}}
+    document = {
+        "state": str(tmp_path / "state"),
+        "tasks": {"desk": task, "mail": task},
+        "passthrough": {"base_url": teacher["base_url"]},
+    }
+    gateway = Gateway(load_settings(write_settings(tmp_path / "tutelage.yaml", document)))
+    gateway.targets.tasks["desk"].teacher.requests = 3
+    gateway.targets.tasks["mail"].teacher.requests = 5
+    shown = gateway.metrics.render().decode()
+    await gateway.stop()
+    expected = {"the student": 0, "the challenger": 0, "the default upstream": 0}
+    for name, requests in (expected | {"the teacher of desk": 3, "the teacher of mail": 5}).items():
+        assert f'tutelage_gateway_upstream_requests_total{{upstream="{name}"}} {requests}.0' in shown
