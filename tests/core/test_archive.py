@@ -26,21 +26,13 @@ from core.archive.columns import (
     utc,
 )
 from core.ids import mint
-from core.ledger import Ledger, Move
+from core.ledger import Move
 from core.records import Answerer, Comparison, Exchange, Feedback, Kind, Outcome, Reason, StudentAnswer, Usage
 
 STREAM = "tutelage:desk:exchanges"
 FEEDBACK = "tutelage:desk:feedback"
 NOON = 1_750_000_000.0
 NOW = float(int(time.time()))
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture(params=["folder", "memory"])

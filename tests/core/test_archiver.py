@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
-import pytest
 import redis
 from structlog.testing import capture_logs
 
@@ -22,26 +21,6 @@ from core.records import SCHEMA, Answerer, Exchange, Feedback, Kind, Reason, Usa
 STREAM = "tutelage:desk:exchanges"
 FEEDBACK = "tutelage:desk:feedback"
 NOON = 1_750_000_000.0
-
-
-@pytest.fixture
-async def journal(redis_url):
-    journal = Journal.connect(redis_url)
-    yield journal
-    await journal.close()
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
-def archive(tmp_path, ledger):
-    return Archive(str(tmp_path / "archive"), ledger)
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,26 +36,6 @@ from core.records import (
 from core.shipper import Shipper
 
 NOON = 1_750_000_000.0
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
-def archive(tmp_path, ledger):
-    return Archive(str(tmp_path / "archive"), ledger)
-
-
-@pytest.fixture
-async def journal(redis_url):
-    journal = Journal.connect(redis_url)
-    yield journal
-    await journal.close()
 
 
 def exchange(**values: Any) -> Exchange:

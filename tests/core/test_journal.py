@@ -7,18 +7,11 @@ import asyncio
 import pytest
 from redis.exceptions import ResponseError
 
-from core.journal import START, Journal, archived_field, stream_name, stream_of, stream_parts
+from core.journal import START, archived_field, stream_name, stream_of, stream_parts
 from core.records import Answerer, Exchange, Feedback, Kind, Reason, encode
 
 STREAM = "tutelage:desk:exchanges"
 OTHER = "tutelage:desk:feedback"
-
-
-@pytest.fixture
-async def journal(redis_url):
-    journal = Journal.connect(redis_url)
-    yield journal
-    await journal.close()
 
 
 def test_a_record_knows_its_stream():

@@ -8,16 +8,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import create_engine, text
 
-from core.ledger import Canary, Ledger, Threshold
+from core.ledger import Canary, Threshold
 from core.ledger.tables import SCHEMA
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 def test_a_version_has_one_threshold_or_none(ledger):

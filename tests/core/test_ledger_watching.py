@@ -5,18 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-import pytest
-
 from core.ids import mint
-from core.ledger import Alarm, AlarmState, Ledger, Severity
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
+from core.ledger import Alarm, AlarmState, Severity
 
 
 def alarm(cause: str = "student_agreement", version: str = "1", at: float = 10.0) -> Alarm:

@@ -8,17 +8,9 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from core.ledger import Ledger, Spend
+from core.ledger import Spend
 from core.limits import NO_LIMITS, Limits
 from core.settings import LimitSettings
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 @pytest.mark.parametrize(

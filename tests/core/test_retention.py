@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
 import structlog
 
 from core.archive import Archive, Row
 from core.archive.removal import Removal
 from core.archiver.retention import Retention
 from core.ids import mint
-from core.journal import START, Journal, stream_name
-from core.ledger import Ledger, Move
+from core.journal import START, stream_name
+from core.ledger import Move
 from core.records import Answerer, Exchange, Feedback, Kind, Reason, Record, encode, kind_of
 
 DAY = 86_400.0
 MIDNIGHT = 20_250 * DAY
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
-def archive(tmp_path, ledger):
-    return Archive(str(tmp_path / "archive"), ledger)
-
-
-@pytest.fixture
-async def journal(redis_url):
-    journal = Journal.connect(redis_url)
-    yield journal
-    await journal.close()
 
 
 def exchange(at: float, task: str = "desk") -> Exchange:

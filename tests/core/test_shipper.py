@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 from structlog.testing import capture_logs
 
@@ -23,13 +22,6 @@ from core.shipper import Shipper, Space
 
 STREAM = "tutelage:desk:exchanges"
 FEEDBACK = "tutelage:desk:feedback"
-
-
-@pytest.fixture
-async def journal(redis_url):
-    journal = Journal.connect(redis_url)
-    yield journal
-    await journal.close()
 
 
 def writer_in(folder: Path, segment_bytes: int = 1 << 20) -> LogWriter:

@@ -8,26 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from core.errors import DataError, SettingsError
-from core.ledger import Ledger
 from core.ledger.keys import digest_of
 from core.limits import Limits
-from tests.support.processes import write_settings
 from tutelage.cli import build_app
-
-
-@pytest.fixture
-def config(tmp_path):
-    task = {"labels": ["a", "b"], "teacher": {"base_url": "http://127.0.0.1:1/v1", "model": "t"}}
-    document = {"state": str(tmp_path / "state"), "tasks": {"desk": task, "mail": task}}
-    return write_settings(tmp_path / "tutelage.yaml", document)
-
-
-@pytest.fixture
-def ledger(tmp_path, config):
-    ledger = Ledger(f"sqlite:///{tmp_path}/state/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

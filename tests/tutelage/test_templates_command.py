@@ -10,30 +10,14 @@ from typer.testing import CliRunner
 from core.archive import Archive, Row
 from core.errors import DataError, SettingsError
 from core.ids import mint
-from core.ledger import Ledger, Move, UnknownTemplate
+from core.ledger import Move, UnknownTemplate
 from core.records import Answerer, Exchange, Reason
 from core.settings import load_settings
 from core.templates import compile_template
-from tests.support.processes import write_settings
 from tutelage.cli import build_app
 from tutelage.forgetting import Forgetter, Wanted
 
 SORT = compile_template("suggested", [("system", "Sort [bold]\x1b[31m."), ("user", "Ticket: {text}")])
-
-
-@pytest.fixture
-def config(tmp_path):
-    task = {"labels": ["a", "b"], "teacher": {"base_url": "http://127.0.0.1:1/v1", "model": "t"}}
-    document = {"state": str(tmp_path / "state"), "tasks": {"desk": task, "mail": task}}
-    return write_settings(tmp_path / "tutelage.yaml", document)
-
-
-@pytest.fixture
-def ledger(tmp_path, config):
-    ledger = Ledger(f"sqlite:///{tmp_path}/state/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from core.errors import DataError
-from core.ledger import Canary, Ledger, Threshold
+from core.ledger import Canary, Threshold
 from monitoring.alarms import Reviewer
 from monitoring.rules import rules_of
 from monitoring.signals import STUDENT, is_due
@@ -30,14 +30,6 @@ def config(tmp_path):
         tmp_path / "tutelage.yaml",
         {"state": str(tmp_path / "state"), "tasks": {"desk": task_settings().model_dump(mode="json")}},
     )
-
-
-@pytest.fixture
-def ledger(tmp_path, config):
-    ledger = Ledger(f"sqlite:///{tmp_path}/state/ledger.db")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 def run(*arguments: str):
