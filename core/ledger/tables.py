@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 
 metadata: Final = MetaData()
 
