@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final
 
@@ -49,7 +48,7 @@ async def ask_student(
     headers = ((b"x-tutelage-exchange", call.id.encode()), _BUFFER, *trace)
     status, failure = None, None
     try:
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline = time.monotonic() + seconds  # the event loop's clock too, and asking for the loop is a system call
         response = await student.request(_PATH, dialect.student_body(body, request, model), headers, deadline)
         status = response.status
         if status != 200:

@@ -68,8 +68,10 @@ class Call:
         self.authorization = get(b"authorization")
         self.trace: HeaderPairs = passed_on(given[TRACEPARENT], get(TRACESTATE)) if TRACEPARENT in given else ()
         """Headers that carry the client's trace on to an upstream."""
-        self.force_teacher = get(b"x-tutelage-answer-by", b"").strip().lower() == b"teacher"
-        self.wants_vendor = get(b"x-tutelage-distribution", b"").strip() not in (b"", b"0", b"false")
+        asked = get(b"x-tutelage-answer-by")
+        self.force_teacher = asked is not None and asked.strip().lower() == b"teacher"
+        asked = get(b"x-tutelage-distribution")
+        self.wants_vendor = asked is not None and asked.strip() not in (b"", b"0", b"false")
         self.upstream_seconds = 0.0
         self.first_byte_seconds: float | None = None
         self.span: RequestSpan | None = None
@@ -92,10 +94,12 @@ class Call:
 
     def lines(self) -> Lines:
         """Headers that every answer of ours carries."""
-        lines = b"x-request-id: %b\r\nx-tutelage-exchange: %b\r\nopenai-processing-ms: %d\r\n" % (
-            self.request_id.encode(), self.id.encode(), (time.perf_counter() - self.started) * 1000,
-        )  # fmt: skip
-        return lines if self.grant is None else lines + self.grant.lines
+        return b"x-request-id: %b\r\nx-tutelage-exchange: %b\r\nopenai-processing-ms: %d\r\n%b" % (
+            self.request_id.encode(),
+            self.id.encode(),
+            (time.perf_counter() - self.started) * 1000,
+            b"" if self.grant is None else self.grant.lines,
+        )
 
     def answered_lines(self) -> Lines:
         """The same, with who answered and why. Raises ValueError for a version that no header can hold."""

@@ -172,7 +172,7 @@ class Sampler:
 
     def draw(self, identifier: str, confidence: float, text: str) -> Sample:
         """Fix the probability of the exchange `identifier`, and draw it."""
-        chance = self.scale * self._curve(confidence)
+        chance = self._curve(confidence) * self.scale
         if self._calls is not None:
             self._calls.spend(chance)
         if self._dollars is not None:

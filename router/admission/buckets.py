@@ -132,6 +132,20 @@ class Bucket:
         self.at = now
         return level >= units or (level > 0.0 and level + self.elsewhere >= units)
 
+    def admit(self, units: float, now: float) -> bool:
+        """Use so many units where `covers` allows it; both in one call, since every request makes it four times."""
+        level = self.level + (now - self.at) * self.rate
+        if level > self.ceiling:
+            level = self.ceiling
+        self.at = now
+        if level >= units or (level > 0.0 and level + self.elsewhere >= units):
+            self.level = level - units
+            self.spent += units
+            self.wanted += units
+            return True
+        self.level = level
+        return False
+
     def take(self, units: float) -> None:
         """Use so many units. Fewer than 0 gives them back."""
         self.level -= units
@@ -172,10 +186,10 @@ class Bucket:
 
     def lines(self) -> bytes:
         """The same as they go out, each ending in CR LF."""
-        left = self.level + self.elsewhere
-        if left > self.capacity:
-            left = self.capacity
-        reset = duration((self.capacity - left) / self._refill)
+        left, capacity = self.level + self.elsewhere, self.capacity
+        if left > capacity:
+            left = capacity
+        reset = duration((capacity - left) / self._refill)
         return b"%b%d%b%b\r\n" % (self._before_remaining, max(0.0, left), self._before_reset, reset)
 
     def is_due(self, now: float) -> bool:

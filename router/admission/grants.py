@@ -46,8 +46,9 @@ class Grant:
         if not self._scopes:
             return b""
         requests, tokens = _tightest(self._scopes)
-        lines = requests.lines() if requests is not None else b""
-        return lines + tokens.lines() if tokens is not None else lines
+        if requests is None:
+            return tokens.lines() if tokens is not None else b""
+        return requests.lines() if tokens is None else requests.lines() + tokens.lines()
 
 
 UNLIMITED: Final = Grant((), 0, lambda _: None)

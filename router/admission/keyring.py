@@ -16,6 +16,8 @@ _NOBODY: Final = secrets.token_bytes(32)
 _LONGEST: Final = 256
 """Longer than any key; nothing beyond is hashed."""
 
+_MOST_SEEN: Final = 4096
+
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -25,13 +27,14 @@ class KeyRing:
     Authentication is off only where no key was ever created; keys that are all revoked let nobody in.
     """
 
-    __slots__ = ("_by_id", "known")
+    __slots__ = ("_by_id", "_seen", "known")
 
     def __init__(self, keys: Iterable[ApiKey] | None) -> None:
         """`keys` are all that were ever created, revoked ones included; None: they are not known yet."""
         self.known: Final = keys is not None
         """Whether it is known who may ask. While it is not, every request is refused."""
         self._by_id: Final = {key.id.encode(): key for key in keys or ()}
+        self._seen: Final[dict[bytes, ApiKey]] = {}
 
     def find(self, authorization: bytes | None) -> ApiKey | None:
         """The key that an `authorization` header (`Bearer tut-...`) holds; None where authentication is off.
@@ -46,6 +49,15 @@ class KeyRing:
                 "this gateway asks for an API key; send it as `Authorization: Bearer tut-...` (OpenAI's clients: set "
                 "OPENAI_API_KEY)"
             )
+        return self._seen.get(authorization) or self._verified(authorization)
+
+    def _verified(self, authorization: bytes) -> ApiKey:
+        """The key of a header that is seen for the first time, or is not valid. Raises AuthenticationError.
+
+        Valid ones are remembered for as long as the ring lives, which a revoked key ends. They are found by Python's
+        keyed hash, whose key is drawn when the process starts: how long that takes tells nothing of how near a guess
+        came.
+        """
         scheme, _, rest = authorization.partition(b" ")
         sent = rest.strip(b" \t")
         if scheme.lower() != b"bearer" or len(sent) > _LONGEST:
@@ -56,6 +68,9 @@ class KeyRing:
             raise _invalid()
         if key.revoked_at is not None:
             raise AuthenticationError(f"the API key {key.name!r} was revoked; ask for another one")
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[authorization] = key
         return key
 
     def _require_known(self) -> None:

@@ -110,11 +110,11 @@ class Limiter:
         for scope in scopes:
             if not scope.awake:
                 self._scopes.wake(scope)
-            obstacle = scope.obstacle(tokens, now)
+            obstacle = scope.admit(tokens, now)
             if obstacle is not None:
+                if scope is not scopes[0]:
+                    scopes[0].give_back(tokens)
                 raise self._refusal(scopes, scope, obstacle, tokens)
-        for scope in scopes:
-            scope.take(tokens)
         return Grant(scopes, tokens, self._scopes.wake)
 
     async def sync(self) -> None:

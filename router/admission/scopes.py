@@ -54,28 +54,28 @@ class Scope:
         """Its buckets."""
         return tuple(bucket for bucket in (self.requests, self.tokens) if bucket is not None)
 
-    def obstacle(self, tokens: float, now: float) -> Bucket | Budget | None:
-        """What forbids a request of so many tokens now; None: nothing does. It takes nothing."""
+    def admit(self, tokens: float, now: float) -> Bucket | Budget | None:
+        """Use a request and its tokens; or use nothing, and return what forbids it."""
         for budget in self.budgets:
             if budget.spent >= budget.ceiling:
                 return budget
-        bucket = self.requests
-        if bucket is not None and not bucket.covers(1.0, now):
+        requests, bucket = self.requests, self.tokens
+        if requests is not None and not requests.admit(1.0, now):
+            return requests
+        if bucket is not None and not bucket.admit(tokens, now):
+            if requests is not None:
+                requests.take(-1.0)
             return bucket
-        bucket = self.tokens
-        if bucket is not None and not bucket.covers(tokens, now):
-            return bucket
+        self.under_way += 1
         return None
 
-    def take(self, tokens: float) -> None:
-        """Use a request and its tokens."""
-        self.under_way += 1
-        bucket = self.requests
-        if bucket is not None:
-            bucket.take(1.0)
-        bucket = self.tokens
-        if bucket is not None:
-            bucket.take(tokens)
+    def give_back(self, tokens: float) -> None:
+        """Undo `admit`."""
+        self.under_way -= 1
+        if self.requests is not None:
+            self.requests.take(-1.0)
+        if self.tokens is not None:
+            self.tokens.take(-tokens)
 
     def settle(self, more: float, dollars: float) -> None:
         """A request is over that took so many tokens more (or less, below 0) than were foreseen."""

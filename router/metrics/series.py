@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _BREAKER_STATES: Final = {"closed": 0.0, "half_open": 1.0, "open": 2.0}
 
+_COUNTED_AT_ONCE: Final = 64
+
 _MAX_ERRORS: Final = 256
 """Pairs of code and status that errors are told apart by."""
 
@@ -35,6 +37,7 @@ class Metrics:
         """`tasks` are the task labels that exist; exchanges of any other are counted as `other`."""
         self._tasks = frozenset(tasks)
         self._tallies: dict[tuple[str, str, str, int], Tally] = {}
+        self._uncounted: list[Exchange] = []
         self._others: dict[tuple[str, ...], Tally] = {}
         self._streams: dict[tuple[str, str], StreamTally] = {}
         self._error_keys: set[tuple[str, str]] = set()
@@ -79,15 +82,27 @@ class Metrics:
         return tally
 
     def exchange(self, record: Exchange) -> None:
-        """Count one finished exchange."""
-        self.tally(record.task, record.answered_by, record.reason, record.status).add(
-            record.total_ms / 1000,
-            record.upstream_ms / 1000,
-            record.usage.prompt_tokens,
-            record.usage.completion_tokens,
-            record.cost_usd,
-            record.shadow,
-        )
+        """Count one finished exchange.
+
+        It is kept and added up with others, at the latest for the next report: at once it would cost thrice as much.
+        """
+        uncounted = self._uncounted
+        uncounted.append(record)
+        if len(uncounted) >= _COUNTED_AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        uncounted, self._uncounted = self._uncounted, []
+        for record in uncounted:
+            usage = record.usage
+            self.tally(record.task, record.answered_by, record.reason, record.status).add(
+                record.total_ms / 1000,
+                record.upstream_ms / 1000,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                record.cost_usd,
+                record.shadow,
+            )
 
     def error(self, status: int, code: str | None) -> None:
         """Count one error answer. `code` is one of the error tree's, or an upstream's."""
@@ -130,6 +145,7 @@ class Metrics:
 
     def report(self) -> Report:
         """All numbers as they are now. The tallies in it go on counting."""
+        self._count()
         return Report(
             [*self._tallies.values(), *self._others.values()],
             list(self._streams.values()),
