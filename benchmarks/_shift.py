@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks._traffic import Message
-from training.files import read_rows
+from core.data_files import read_rows
 
 _OUT_OF_SCOPE: Final = "out_of_scope"
 _QUICK_INTENTS: Final = 8

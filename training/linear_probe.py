@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from core.data_files import check_labels, read_rows
 from core.errors import DataError, ModelFolderError
 from core.labels import LabelSet
 from core.models.calibration import fit_temperature, nll
@@ -25,7 +26,6 @@ from core.models.folder import Card, verify_folder, write_folder
 from core.models.linear_probe import LinearProbe, SentenceEncoder
 from core.models.sources import resolve_encoder, weights_digest
 from core.settings import LinearProbeSettings
-from training.files import check_labels, read_rows
 from training.progress import Progress, Report, silent
 from training.threads import one_thread
 from training.versions import program_versions

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from core import ids
+from core.data_files import check_labels, read_rows
 from core.errors import DataError, TeacherError
 from core.ledger import Ledger
 from core.registry import Registry
@@ -18,7 +19,6 @@ from core.settings import Settings, TaskSettings
 from training.answers import AnswerCache
 from training.distil import DistilResult, distil
 from training.examples import Example, from_answer, write_examples
-from training.files import check_labels, read_rows
 from training.labelling import Estimate, Labelling, estimate, label, require_may_train, require_permission
 from training.progress import Progress, Report, silent
 from training.register import Registered, register
@@ -43,12 +43,12 @@ class StudentRun:
 
 def labels_file(settings: Settings, task: str) -> Path:
     """Where a task's labelled examples are kept."""
-    return settings.state / "labels" / f"{task}.jsonl"
+    return settings.labels_folder / f"{task}.jsonl"
 
 
 def answers_file(settings: Settings, task: str) -> Path:
     """Where the teacher's answers are kept, line by line, so that labelling can go on."""
-    return settings.state / "labels" / f"{task}.answers.jsonl"
+    return settings.labels_folder / f"{task}.answers.jsonl"
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from core.clusters import cluster_key
+from core.data_files import Row, read_columns, read_rows
 from core.errors import DataError
-from training.files import Row, read_columns, read_rows
 
 THIN: Final = 10
 """A class with fewer examples than this is called thin."""

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from core.data_files import check_labels, read_columns, read_rows
 from core.errors import DataError
 from core.labels import LabelSet
-from training.files import check_labels, read_columns, read_rows
 
 
 def test_csv_as_spreadsheets_write_it(tmp_path):
