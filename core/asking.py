@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from core import wire
+from core.backing_off import pause_before, reason_of, retry_after
 from core.budget import Budget, most_completion_tokens, worst_case
 from core.errors import BudgetExceededError, TeacherError, TeacherTimeoutError, UnreadableAnswerError
 from core.labels import LabelSet
@@ -27,11 +25,10 @@ Sleep = Callable[[float], Awaitable[None]]
 ATTEMPTS: Final = 6
 """How often a text is tried, unless the caller says otherwise."""
 
-_FIRST_PAUSE: Final = 0.5  # seconds; doubles with every attempt
-_LONGEST_PAUSE: Final = 30.0
-_LONGEST_RETRY_AFTER: Final = 120.0
 _RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_NO_LOGPROBS: Final = frozenset({400, 422})
+_NOT_TAKEN: Final = frozenset({400, 422})
+"""Where the endpoint may be telling that it does not know a field of the request."""
+_NO_CACHE: Final = {"cache-control": "no-cache"}
 _NO_CREDIT: Final = "insufficient_quota"
 """OpenAI's code beside status 429 where waiting does not help."""
 
@@ -86,6 +83,16 @@ class _Trouble:
     """Seconds that the teacher asks to wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a request asks for beside a label."""
+
+    logprobs: bool
+    seed: int | None
+    cached: bool
+    """Whether a cache may answer."""
+
+
 class Asker:
     """Asks one teacher, within one budget."""
 
@@ -112,13 +119,18 @@ class Asker:
         self._gate = gate
         self._answer_tokens = most_completion_tokens(labels, teacher)
         self._logprobs = True
+        self._seeds = True
         self.unreadable_sample = ""
         """The beginning of an answer that was no label."""
 
-    async def ask(self, text: str, messages: Sequence[tuple[str, str]] | None = None) -> TeacherAnswer:
+    async def ask(
+        self, text: str, messages: Sequence[tuple[str, str]] | None = None, *, fresh: int | None = None
+    ) -> TeacherAnswer:
         """Return the teacher's answer; its label is None where it cannot be read as one.
 
         `messages` are the `(role, content)` pairs around the text, where a client sends more than the text alone.
+        `fresh`, a number that differs each time, asks for an answer that no cache between us and the teacher has kept:
+        it goes along as the request's `seed`, as far as the endpoint takes one, beside `cache-control: no-cache`.
 
         Overload, failures of the server and of the network are tried again, with growing pauses or the one that the
         teacher asks for. Raises TeacherError where it refuses or keeps failing (TeacherTimeoutError where time was what
@@ -129,11 +141,11 @@ class Asker:
         for attempt in range(1, self._attempts + 1):
             if self._gate is not None:
                 await self._gate.passed()
-            found = await self._try(text, messages)
+            found = await self._try(text, messages, fresh)
             if isinstance(found, TeacherAnswer):
                 return found
             trouble = found
-            pause = _pause(attempt) if trouble.wanted is None else trouble.wanted
+            pause = pause_before(attempt) if trouble.wanted is None else trouble.wanted
             if self._gate is not None and trouble.overloaded:
                 self._gate.hold(pause)
             if attempt < self._attempts:
@@ -144,20 +156,22 @@ class Asker:
             "what it answered is kept: go on when it is well again"
         )
 
-    async def _try(self, text: str, messages: Sequence[tuple[str, str]] | None) -> TeacherAnswer | _Trouble:
-        """Ask once, or twice where it turns out that there are no log-probabilities to be had."""
-        logprobs = self._logprobs  # another call may find out meanwhile that there are none
+    async def _try(
+        self, text: str, messages: Sequence[tuple[str, str]] | None, fresh: int | None
+    ) -> TeacherAnswer | _Trouble:
+        """Ask once, and again where it turns out that the endpoint does not take a field of the request."""
+        wanted = _Wanted(self._logprobs, fresh if self._seeds else None, cached=fresh is None)
         try:
-            response = await self._send(text, messages, logprobs=logprobs)
-            if logprobs and response.status_code in _NO_LOGPROBS and "logprob" in response.text:
-                self._logprobs = False  # this endpoint offers none: its answers are votes from now on
-                response = await self._send(text, messages, logprobs=False)
+            response = await self._send(text, messages, wanted)
+            while (less := self._without(wanted, response)) is not None:
+                wanted = less
+                response = await self._send(text, messages, wanted)
         except httpx.TransportError as error:
             late = isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout)
             return _Trouble(f"{type(error).__name__} {error}".strip(), late=late)
         if response.status_code == httpx.codes.OK:
             return self._read(response)
-        trouble = f"{response.status_code} {_reason(response)}".strip()
+        trouble = f"{response.status_code} {reason_of(response)}".strip()
         overloaded = response.status_code == httpx.codes.TOO_MANY_REQUESTS
         if overloaded and _NO_CREDIT in response.text:
             raise BudgetExceededError(
@@ -165,16 +179,32 @@ class Asker:
             )
         if response.status_code not in _RETRIED:
             raise TeacherError(f"the teacher at {self._teacher.base_url} refused: {trouble}{self._hint(response)}")
-        return _Trouble(trouble, overloaded=overloaded, wanted=_retry_after(response))
+        return _Trouble(trouble, overloaded=overloaded, wanted=retry_after(response))
 
-    async def _send(self, text: str, messages: Sequence[tuple[str, str]] | None, *, logprobs: bool) -> httpx.Response:
-        body = label_request(text, self._labels, self._teacher, logprobs=logprobs, messages=messages)
-        body = wire.replace_model(body, self._teacher.model, max_completion_tokens=self._answer_tokens)
+    def _without(self, wanted: _Wanted, response: httpx.Response) -> _Wanted | None:
+        """What to ask for instead where the endpoint refuses a field, from now on; None where it refuses none."""
+        if response.status_code not in _NOT_TAKEN:
+            return None
+        if wanted.logprobs and "logprob" in response.text:
+            self._logprobs = False  # its answers are votes
+            return replace(wanted, logprobs=False)
+        if wanted.seed is not None and "seed" in response.text:
+            self._seeds = False
+            return replace(wanted, seed=None)
+        return None
+
+    async def _send(self, text: str, messages: Sequence[tuple[str, str]] | None, wanted: _Wanted) -> httpx.Response:
+        body = label_request(text, self._labels, self._teacher, logprobs=wanted.logprobs, messages=messages)
+        fields: dict[str, int] = {"max_completion_tokens": self._answer_tokens}
+        if wanted.seed is not None:
+            fields["seed"] = wanted.seed
+        body = wire.replace_model(body, self._teacher.model, **fields)
         worst = worst_case(body, self._answer_tokens, self._price)
         await self._budget.reserve(worst)
         cost = worst  # a call that breaks off may be billed all the same
         try:
-            response = await self._client.post("chat/completions", content=body)
+            headers = None if wanted.cached else _NO_CACHE
+            response = await self._client.post("chat/completions", content=body, headers=headers)
             cost = self._cost(response, worst)
         except httpx.ConnectError:
             cost = 0.0
@@ -215,37 +245,3 @@ class Asker:
         if response.status_code == httpx.codes.NOT_FOUND:
             return "; check teacher.base_url (it ends in /v1) and teacher.model"
         return ""
-
-
-def _pause(attempt: int) -> float:
-    """Seconds before another attempt: doubling, with jitter, lest calls that failed together return together."""
-    longest = min(_FIRST_PAUSE * 2.0 ** (attempt - 1), _LONGEST_PAUSE)
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the teacher asks to wait, or None. OpenAI's `retry-after-ms` is the more precise one."""
-    milliseconds, value = response.headers.get("retry-after-ms"), response.headers.get("retry-after")
-    try:
-        if milliseconds is not None:
-            seconds = float(milliseconds) / 1000
-        elif value is None:
-            return None
-        elif value.replace(".", "", 1).isdigit():
-            seconds = float(value)
-        else:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
-
-
-def _reason(response: httpx.Response) -> str:
-    """What an error answer says, shortened to one line."""
-    try:
-        document = response.json()
-        detail = document["error"]
-        text = detail["message"] if isinstance(detail, dict) else str(detail)
-    except (ValueError, KeyError, TypeError):
-        text = response.text
-    return " ".join(str(text).split())[:200]

@@ -155,6 +155,10 @@ class Comparison(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=
     teacher anyway. `served_by` says who answered the client. `cluster` is the same for near-duplicates. A comparison
     without a teacher's label (`outcome`) is kept: what is missing must be known. `challenger` is what the candidate on
     trial says of the same input, where there is one. `redacted`: the text is not the one that was compared on.
+
+    A few are drawn to ask the teacher a second time: `again` is what came of that, None where it was not drawn,
+    `again_probability` the chance with which a comparison that has the teacher's label was drawn, and `teacher_again`
+    the second label. `cost_usd` holds both calls.
     """
 
     id: str
@@ -174,6 +178,9 @@ class Comparison(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=
     error: str = ""
     challenger: StudentAnswer | None = None
     redacted: bool = False
+    again: Outcome | None = None
+    again_probability: float = 0.0
+    teacher_again: str | None = None
     schema: int = msgspec.field(default_factory=_schema)
 
     @property

@@ -115,6 +115,9 @@ _COMPARISON: Final[list[tuple[str, pa.DataType]]] = [
     ("cost_usd", pa.float64()),
     ("error", pa.string()),
     ("redacted", pa.bool_()),
+    ("again", pa.string()),
+    ("again_probability", pa.float64()),
+    ("teacher_again", pa.string()),
     ("schema", pa.int32()),
 ]
 
@@ -124,7 +127,8 @@ _ANSWERS: Final = {Kind.EXCHANGE: ("student",), Kind.FEEDBACK: (), Kind.COMPARIS
 
 _FEW: Final = frozenset(
     {"task", "answered_by", "reason", "outcome", "served_by", "model", "version", "template", "label", "label_set"}
-    | {"teacher_label", "challenger_version", "challenger_label", "key", "canary", "log_source"}
+    | {"teacher_label", "again", "teacher_again", "challenger_version", "challenger_label", "key", "canary"}
+    | {"log_source"}
 )
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -203,6 +207,8 @@ def to_comparison(row: Mapping[str, Any]) -> Comparison:
     values = _values(row, Kind.COMPARISON)
     values["outcome"] = Outcome(values["outcome"])
     values["served_by"] = Answerer(values["served_by"])
+    if "again" in values:
+        values["again"] = Outcome(values["again"])
     return Comparison(**values)
 
 

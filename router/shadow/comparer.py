@@ -17,9 +17,10 @@ from core.records import Answerer, Comparison, Exchange, Outcome, encode
 from core.settings import TaskSettings
 from core.templates import Template
 from router.shadow.challengers import Challengers
-from router.shadow.judging import Verdict, comparison_of, is_compared, of_answer, of_cascade, of_failure
+from router.shadow.judging import Again, Verdict, comparison_of, is_compared, of_answer, of_cascade, of_failure
 from router.shadow.memory import Memory
 from router.shadow.metrics import ShadowMetrics
+from router.shadow.repeats import Repeats
 
 _log = structlog.get_logger(__name__)
 
@@ -40,8 +41,10 @@ class Comparer:
         log: LogWriter,
         metrics: ShadowMetrics,
         templates: Callable[[], Mapping[str, Template]] | None = None,
+        *,
+        repeats: Repeats | None = None,
     ) -> None:
-        """`asker` is None where the settings do not permit to ask.
+        """`asker` is None where the settings do not permit to ask; `repeats` None: nothing is asked twice.
 
         `templates` says, by version, which prompt templates there are now: by default those of the settings.
         """
@@ -52,6 +55,7 @@ class Comparer:
         configured = {template.version: template for template in settings.compiled_templates()}
         self._templates = templates or (lambda: configured)
         self._asker = asker
+        self._repeats = repeats
         self._price = price
         self._challengers = challengers
         self._writer = log
@@ -89,15 +93,31 @@ class Comparer:
                 verdict = await self._ask(exchange, messages)
         else:
             verdict = of_cascade(exchange)
+        again = await self._ask_again(exchange, messages) if verdict.label is not None else None
         # What was redacted is not what the champion has read: no other answer stands beside its own on that.
         same = messages and not exchange.redacted
         challenger = await self._challengers.ask(self._task, messages) if same else None
-        comparison = comparison_of(exchange, verdict, challenger)
+        comparison = comparison_of(exchange, verdict, challenger, again)
         await self._write(comparison)
         self.memory.add(comparison)
         self._metrics.comparison(comparison)
 
-    async def _ask(self, exchange: Exchange, messages: Sequence[tuple[str, str]]) -> Verdict:
+    async def _ask_again(self, exchange: Exchange, messages: Sequence[tuple[str, str]]) -> Again | None:
+        """What the teacher says when it is asked once more; None where the exchange is not drawn, or may not be asked.
+
+        Of what the cascade asked, too: agreement speaks of all inputs, and so must what it is held against.
+        """
+        if self._repeats is None or self._asker is None or exchange.text is None or exchange.redacted:
+            return None
+        seed = self._repeats.draw(exchange.id)
+        if seed is None:
+            return None
+        async with self._places:
+            return Again(await self._ask(exchange, messages, fresh=seed), self._repeats.probability)
+
+    async def _ask(
+        self, exchange: Exchange, messages: Sequence[tuple[str, str]], *, fresh: int | None = None
+    ) -> Verdict:
         if self._asker is None or exchange.text is None:
             error = "the settings do not permit any more that this task's texts go to the teacher"
             return Verdict(Outcome.REFUSED, error=error)
@@ -108,7 +128,7 @@ class Comparer:
             error = f"shadow.dollars_per_day (${limit:g}) is spent; it goes on tomorrow"
             return Verdict(Outcome.OVER_BUDGET, error=error)
         try:
-            answer = await self._asker.ask(exchange.text, messages)
+            answer = await self._asker.ask(exchange.text, messages, fresh=fresh)
         except TeacherError as error:
             return of_failure(error)
         cost = self._price.cost(answer.prompt_tokens, answer.completion_tokens) if self._price is not None else 0.0

@@ -27,6 +27,14 @@ class Verdict:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What came of asking the teacher a second time, of an exchange that was drawn for it with `probability`."""
+
+    verdict: Verdict
+    probability: float
+
+
 def is_compared(exchange: Exchange) -> bool:
     """Whether a comparison comes of it: the student was asked, and the teacher was or is to be asked as well."""
     return exchange.student is not None and (exchange.shadow or exchange.answered_by is not Answerer.STUDENT)
@@ -65,7 +73,9 @@ def of_failure(error: TeacherError) -> Verdict:
     return Verdict(outcomes.get(type(error), Outcome.REFUSED), error=_shortened(error.message))
 
 
-def comparison_of(exchange: Exchange, verdict: Verdict, challenger: StudentAnswer | None = None) -> Comparison:
+def comparison_of(
+    exchange: Exchange, verdict: Verdict, challenger: StudentAnswer | None = None, again: Again | None = None
+) -> Comparison:
     """The record. Raises ValueError for an exchange of which no comparison comes (`is_compared`)."""
     if exchange.student is None:
         raise ValueError(f"the student was not asked about {exchange.id}; there is nothing to compare")
@@ -84,10 +94,13 @@ def comparison_of(exchange: Exchange, verdict: Verdict, challenger: StudentAnswe
         teacher_distribution=verdict.distribution,
         cluster=cluster_id(exchange.text) if exchange.text is not None else "",
         text=exchange.text,
-        cost_usd=verdict.cost_usd,
+        cost_usd=verdict.cost_usd + (0.0 if again is None else again.verdict.cost_usd),
         error=verdict.error,
         challenger=challenger,
         redacted=exchange.redacted,
+        again=None if again is None else again.verdict.outcome,
+        again_probability=0.0 if again is None else again.probability,
+        teacher_again=None if again is None else again.verdict.label,
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from core.records import Comparison
+from core.records import Comparison, Outcome
 
 
 class ShadowMetrics:
@@ -26,6 +26,24 @@ class ShadowMetrics:
         self._challenged = Counter(
             "tutelage_shadow_challenged",
             "Comparisons that hold a challenger's answer too.",
+            ("task",),
+            registry=self._registry,
+        )
+        self._repeats = Counter(
+            "tutelage_shadow_repeats",
+            "Comparisons for which the teacher was asked a second time, by what came of that.",
+            ("task", "outcome"),
+            registry=self._registry,
+        )
+        self._golden = Counter(
+            "tutelage_shadow_golden_questions",
+            "Texts of the golden set that the teacher was asked, by what came of that.",
+            ("task", "outcome"),
+            registry=self._registry,
+        )
+        self._golden_cost = Counter(
+            "tutelage_shadow_golden_cost_dollars",
+            "What asking the golden set cost.",
             ("task",),
             registry=self._registry,
         )
@@ -58,6 +76,14 @@ class ShadowMetrics:
         self._cost.labels(record.task).inc(record.cost_usd)
         if record.challenger is not None:
             self._challenged.labels(record.task).inc()
+        if record.again is not None:
+            self._repeats.labels(record.task, record.again).inc()
+
+    def golden(self, task: str, outcomes: Mapping[Outcome, int], cost_usd: float) -> None:
+        """Count texts of the golden set that were asked."""
+        for outcome, count in outcomes.items():
+            self._golden.labels(task, outcome).inc(count)
+        self._golden_cost.labels(task).inc(cost_usd)
 
     def follow(self, task: str, under_way: Callable[[], float], pauses: Callable[[], float]) -> None:
         """Show these at every scrape."""

@@ -17,18 +17,23 @@ from core.asking import Asker, open_client
 from core.budget import Budget
 from core.ids import mint
 from core.journal import Journal
-from core.ledger import Ledger
+from core.lease import Leases
+from core.ledger import GoldenExample, Ledger
 from core.locallog import LogWriter
 from core.prices import Price, price_of
 from core.role import run_role
 from core.role_pages import role_pages
+from core.secret_file import load_secret
 from core.settings import Settings, TaskSettings, load_settings
 from core.shipper import open_shipper
 from router.shadow.challengers import Challengers
 from router.shadow.comparer import Comparer
+from router.shadow.golden import LEASE_SECONDS, GoldenKeeper
+from router.shadow.golden_texts import TrafficTexts, read_golden
 from router.shadow.memory import Memory
 from router.shadow.metrics import ShadowMetrics
 from router.shadow.pace import Pace
+from router.shadow.repeats import Repeats
 from router.shadow.worker import CLAIM_SECONDS, ShadowWorker
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +53,7 @@ class Shadow:
         self._shipper = open_shipper(settings, settings.shadow_log_folder, self._journal)
         self._challengers = Challengers(settings.student)
         self._ledger = Ledger(settings.ledger_url)
+        self._leases = Leases(settings.redis.address, LEASE_SECONDS)
         self._templates = TaskTemplates(settings.tasks, self._ledger, settings.templates_file)
         self._clients: list[httpx.AsyncClient] = []
         self._workers: list[ShadowWorker] = []
@@ -58,9 +64,11 @@ class Shadow:
     async def start(self) -> None:
         """Begin to work.
 
-        Raises StartupError where the state folder cannot be written, TeacherError where a teacher's key is missing.
+        Raises StartupError where the state folder cannot be written, TeacherError where a teacher's key is missing,
+        DataError where a golden set's file cannot be used.
         """
         settings = self._settings
+        secret = load_secret(settings.sampling_key, "sampling key")
         self._writer = LogWriter(
             settings.shadow_log_folder,
             mint("log"),
@@ -70,15 +78,19 @@ class Shadow:
             min_free_bytes=settings.log.min_free_bytes,
         )
         consumer = mint("shadow")
+        keepers: list[GoldenKeeper] = []
         for name, task in settings.tasks.items():
-            comparer = self._comparer(name, task, self._writer)
+            teacher = self._teacher(task)
+            comparer = self._comparer(name, task, self._writer, teacher, secret)
             worker = ShadowWorker(name, self._journal, consumer, comparer, self.metrics, self._claim_seconds)
             self._workers.append(worker)
+            if teacher is not None and task.asks_golden:
+                keepers.append(await self._keeper(name, task, teacher, consumer))
         await self._challengers.refresh()
         await asyncio.to_thread(self._templates.refresh)
         self._shipping = asyncio.create_task(self._shipper.run())
         fresh = [self._challengers.keep_fresh(), self._templates.keep_fresh(settings.gateway.refresh_seconds)]
-        work = [*fresh, *(worker.run() for worker in self._workers)]
+        work = [*fresh, *(worker.run() for worker in self._workers), *(keeper.run() for keeper in keepers)]
         self._working = [asyncio.create_task(each) for each in work]
 
     async def stop(self, drain_seconds: float = _DRAIN_SECONDS) -> None:
@@ -98,31 +110,68 @@ class Shadow:
         for client in self._clients:
             await client.aclose()
         await self._challengers.close()
+        await self._leases.close()
         await self._journal.close()
         self._ledger.close()
 
-    def _comparer(self, name: str, task: TaskSettings, writer: LogWriter) -> Comparer:
+    def _teacher(self, task: TaskSettings) -> _Teacher | None:
+        """What a task's teacher is asked through; None where the settings do not permit to ask it anything."""
+        if not task.samples and not task.asks_golden:
+            return None
+        client = open_client(task.teacher)
+        self._clients.append(client)
+        return _Teacher(task, client)
+
+    def _comparer(
+        self, name: str, task: TaskSettings, writer: LogWriter, teacher: _Teacher | None, secret: bytes
+    ) -> Comparer:
+        # The day's dollars are counted in the comparisons, those of all workers.
+        asker = teacher.asker(Budget(None)) if teacher is not None and task.samples else None
         price = price_of(task.teacher)
-        pace = Pace()
-        asker: Asker | None = None
-        if task.samples:
-            client = open_client(task.teacher)
-            self._clients.append(client)
-            budget = Budget(None)  # the day's dollars are counted in the comparisons, those of all workers
-            asker = Asker(
-                client,
-                task.label_set(),
-                task.teacher,
-                price or _UNKNOWN,
-                budget,
-                attempts=task.shadow.attempts,
-                gate=pace,
-            )
-        memory = Memory(name, self._journal)
-        templates = partial(self._templates.by_version, name)
-        comparer = Comparer(name, task, asker, price, self._challengers, memory, writer, self.metrics, templates)
-        self.metrics.follow(name, lambda: comparer.under_way, lambda: pace.pauses)
+        comparer = Comparer(
+            name,
+            task,
+            asker,
+            price,
+            self._challengers,
+            Memory(name, self._journal),
+            writer,
+            self.metrics,
+            partial(self._templates.by_version, name),
+            repeats=Repeats(task.shadow.repeat, secret) if task.shadow.repeat else None,
+        )
+        self.metrics.follow(name, lambda: comparer.under_way, lambda: teacher.pace.pauses if teacher else 0)
         return comparer
+
+    async def _keeper(self, name: str, task: TaskSettings, teacher: _Teacher, owner: str) -> GoldenKeeper:
+        size, paths = task.watch.golden_size, task.watch.golden
+        texts: list[GoldenExample] | TrafficTexts = TrafficTexts(name, self._journal, size)
+        if paths:
+            texts = await asyncio.to_thread(read_golden, paths, task.label_set(), size)
+        return GoldenKeeper(name, task, teacher.asker, texts, self._ledger, self._leases, self.metrics, owner)
+
+
+class _Teacher:
+    """One task's teacher: whoever asks it gives way together."""
+
+    def __init__(self, task: TaskSettings, client: httpx.AsyncClient) -> None:
+        self.pace = Pace()
+        self._task = task
+        self._client = client
+        self._price = price_of(task.teacher) or _UNKNOWN
+
+    def asker(self, budget: Budget) -> Asker:
+        """One that asks within `budget`."""
+        task = self._task
+        return Asker(
+            self._client,
+            task.label_set(),
+            task.teacher,
+            self._price,
+            budget,
+            attempts=task.shadow.attempts,
+            gate=self.pace,
+        )
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

@@ -147,7 +147,7 @@ async def make_house(tmp_path, redis_url, student_url, teacher):
                 "output_price": 10.0,
                 "timeouts": {"read": 0.3},
             } | task.pop("teacher", {})
-            shadow = {"floor": 0.25, "attempts": 2} | task.pop("shadow", {})
+            shadow = {"floor": 0.25, "attempts": 2, "repeat": 0.0} | task.pop("shadow", {})
             document = {
                 "state": str(tmp_path / "state"),
                 "student": {"url": task.pop("student_url", student_url)},
@@ -405,6 +405,47 @@ async def test_what_the_day_may_cost_is_spent_and_no_more(make_house):
         found = await house.until_compared(5)
     assert found[-1].outcome is Outcome.OVER_BUDGET, "a restart knows what was spent"
     assert "dollars_per_day" in found[-1].error
+
+
+async def test_a_few_are_asked_about_twice_and_it_is_known_which(make_house, tmp_path):
+    house = await make_house(shadow={"repeat": 0.5})
+    drawn = [exchange(f"where is number {n}") for n in range(40)]
+    async with shadowing(house) as shadow:
+        house.record(*drawn, *(cascaded(text=f"thanks {n}") for n in range(20)))
+        found = await house.until_compared(60)
+        counted = _metric(shadow, "tutelage_shadow_repeats_total")
+        archived = await _archive(house, tmp_path)
+    again = [comparison for comparison in found if comparison.again is not None]
+    assert 15 <= len(again) <= 45
+    assert len(again) == counted == len(house.teacher.requests) - 40
+    assert {comparison.outcome for comparison in again} == {Outcome.ANSWERED, Outcome.CASCADED}
+    for comparison in again:
+        assert (comparison.again, comparison.teacher_again) == (Outcome.ANSWERED, "refund_status")
+        assert comparison.again_probability == 0.5
+        one_call = (7 * 2.0 + 2 * 10.0) / 1e6
+        calls = 2 if comparison.outcome is Outcome.ANSWERED else 1
+        assert comparison.cost_usd == pytest.approx(calls * one_call), "both calls are paid for"
+    seeds = [request["seed"] for request in house.teacher.requests if "seed" in request]
+    assert len(set(seeds)) == len(again), "a cache would know none of them"
+    kept = {record.exchange: record for record in archived}
+    assert {name: (one.again, one.teacher_again, one.again_probability) for name, one in kept.items()} == {
+        one.exchange: (one.again, one.teacher_again, one.again_probability) for one in found
+    }
+
+
+async def test_the_second_question_is_asked_within_the_day_and_only_of_what_was_answered(make_house):
+    house = await make_house(shadow={"repeat": 1.0, "dollars_per_day": 0.00005, "max_concurrency": 1})
+    async with shadowing(house):
+        house.record(exchange())
+        await house.until_compared(1)
+        house.record(exchange(), cascaded(), cascaded(label=None, output="who knows"), cascaded(redacted=True))
+        found = await house.until_compared(5)
+    assert [one.again for one in found if one.outcome is Outcome.ANSWERED] == [Outcome.ANSWERED]
+    (over,) = [one for one in found if one.outcome is Outcome.OVER_BUDGET]
+    assert over.again is None, "there is nothing to hold a second answer against"
+    kept_apart = [one for one in found if one.outcome is Outcome.CASCADED]
+    assert {(one.redacted, one.again) for one in kept_apart} == {(False, Outcome.OVER_BUDGET), (True, None)}
+    assert [one.again for one in found if one.outcome is Outcome.UNREADABLE] == [None]
 
 
 async def test_what_the_settings_forbid_now_is_not_asked(make_house):

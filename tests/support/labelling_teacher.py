@@ -24,6 +24,7 @@ class LabellingTeacher:
     usage: dict[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 1})
     pause: float = 0.0
     requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     authorization: set[str] = field(default_factory=set)
     under_way: int = 0
     most_under_way: int = 0
@@ -45,6 +46,7 @@ class LabellingTeacher:
             if not message.get("more_body"):
                 break
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.headers.append(headers)
         self.authorization.add(headers.get("authorization", ""))
         request = json.loads(body)
         self.requests.append(request)
