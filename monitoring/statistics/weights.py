@@ -51,8 +51,8 @@ class Scale(msgspec.Struct):
 class WeightedMean(msgspec.Struct):
     """Agreement of weighted comparisons: all that its estimate and its confidence sequence need, in a few numbers.
 
-    `buckets[k]` holds agreements and disagreements with a weight in (2^-(k+1), 2^-k], each counted as its share of
-    2^-k; `monitoring.statistics.confidence` says why that share may be used.
+    `buckets[k]` holds agreements and disagreements of weight 2^-k. A weight between two of these counts in both, in the
+    parts that leave its mean as it is; `monitoring.statistics.confidence` says why it may.
     """
 
     count: int = 0
@@ -72,9 +72,14 @@ class WeightedMean(msgspec.Struct):
         self.squares += weight * weight
         self.agreed += weight * agrees
         bucket = bucket_of(weight)
-        share = math.ldexp(weight, bucket)
+        part = 2 * math.ldexp(weight, bucket) - 1
+        self._put(bucket, agrees, part)
+        if part < 1:
+            self._put(bucket + 1, agrees, 1 - part)
+
+    def _put(self, bucket: int, agrees: float, part: float) -> None:
         good, bad = self.buckets.get(bucket, (0.0, 0.0))
-        self.buckets[bucket] = (good + share * agrees, bad + share * (1 - agrees))
+        self.buckets[bucket] = (good + part * agrees, bad + part * (1 - agrees))
 
     @property
     def estimate(self) -> float | None:
