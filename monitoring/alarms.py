@@ -1,4 +1,4 @@
-"""From signals to alarms and trust: what has tripped is written into the ledger, and acted on at once.
+"""From causes to alarms and trust: what has tripped is written into the ledger, and acted on at once.
 
 `review` may be called whenever, and twice for the same: a cause has one open alarm at a time, and withdrawing trust
 again changes nothing. So a monitor that dies after an alarm, before its next snapshot, does no harm when it reads the
@@ -7,61 +7,42 @@ same comparisons again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
 
 from core.ids import mint
-from core.ledger import Alarm, Ledger, Severity, Trust
+from core.ledger import Alarm, Ledger, Severity
 from core.settings import WatchSettings
-from monitoring.cascade import Raising, Thresholds, told_of
-from monitoring.drift_windows import Score
-from monitoring.evidence import Evidence, describe, gather
+from monitoring.causes import Cause, Finding, Look, standard_causes
+from monitoring.golden import TeacherWatch
+from monitoring.measures import Measures, Taken
 from monitoring.rules import Rules
-from monitoring.signals import (
-    CLASSES,
-    DRIFT,
-    STUDENT,
-    change_of,
-    has_recovered,
-    restart,
-    tripped,
-    tripped_classes,
-)
+from monitoring.staleness import look_at_staleness
 from monitoring.state import OpenAlarm, TaskState
-from monitoring.version import VersionState
-from monitoring.withdrawal import Withdrawal, plan, withdrawn_rows
+from monitoring.teacher import about_teacher
 
-_ACTOR: Final = "monitor"
-_WINDOWS: Final = 2  # in a row that must be called drift for its alarm to open, and calm for it to close
 _MINUTE: Final = 60.0
 
 _log = structlog.get_logger("tutelage.monitor")
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One cause under review."""
-
-    state: TaskState
-    watched: VersionState
-    cause: str
-    standing: Alarm | None
-    """The open alarm in the ledger; `known`: what the state remembers of it."""
-    known: OpenAlarm | None
-    now: float
-
-
 class Reviewer:
     """Looks at a task's state and brings the ledger in step with it. Blocks: callers use a thread."""
 
-    def __init__(self, task: str, ledger: Ledger, rules: Rules, watch: WatchSettings) -> None:
+    def __init__(
+        self, task: str, ledger: Ledger, rules: Rules, watch: WatchSettings, causes: Sequence[Cause] | None = None
+    ) -> None:
+        """`causes`: by default all of `standard_causes`."""
         self._task = task
         self._ledger = ledger
         self._rules = rules
         self._watch = watch
-        self._thresholds = Thresholds(task, ledger, rules, watch)
+        self._causes = standard_causes(task, ledger, watch) if causes is None else causes
+        self._teacher = TeacherWatch(task, ledger, watch)
+        self._measures = Measures(task, ledger, rules, watch)
         self.open: dict[str, Severity] = {}
         """Severity of the champion's open alarms, by cause, as of the last review."""
 
@@ -70,126 +51,99 @@ class Reviewer:
 
         Raises sqlalchemy.exc.SQLAlchemyError where the ledger is away; call again then.
         """
+        state.golden = self._teacher.look(state.golden, now)
+        self._pay_rounds(state)
+        look_at_staleness(state, self._rules, now)
         watched = state.watched
         if watched is None:
             return
-        standing = self._meet_ledger(state, watched, now)
-        for cause in (STUDENT, CLASSES):
-            case = _Case(state, watched, cause, standing.get(cause), state.alarms.get(cause), now)
-            self._review_agreement(case)
-        self._review_drift(state, standing.get(DRIFT), now)
+        look = Look(state, watched, self._rules, now, self._measures.present_confidence(state.champion))
+        standing = self._meet_ledger(look)
+        for cause in self._causes:
+            self._review(cause, replace(look, known=state.alarms.get(cause.name), standing=standing.get(cause.name)))
         self.open = {alarm.cause: alarm.severity for alarm in self._ledger.alarms.open(self._task)}
 
-    def _meet_ledger(self, state: TaskState, watched: VersionState, now: float) -> dict[str, Alarm]:
+    def _pay_rounds(self, state: TaskState) -> None:
+        """Count what the golden set has cost, where there were rounds since the last time."""
+        golden, money = state.golden, state.money
+        if (golden.set, golden.round) > (money.golden_set, money.golden_round):
+            since = money.golden_round + 1 if money.golden_set == golden.set else 0
+            money.add_rounds(self._ledger.golden.rounds(self._task, golden.set, since))
+
+    def _meet_ledger(self, look: Look) -> dict[str, Alarm]:
         """The champion's open alarms by cause. Those of other versions are closed; those closed by others forgotten."""
-        standing: dict[str, Alarm] = {}
+        state, standing = look.state, dict[str, Alarm]()
         for alarm in self._ledger.alarms.open(self._task):
             if alarm.version == state.champion:
                 standing[alarm.cause] = alarm
             else:
-                self._ledger.alarms.resolve(alarm.id, f"version {state.champion} answers now", now)
-        for cause, known in list(state.alarms.items()):
+                self._ledger.alarms.resolve(alarm.id, f"version {state.champion} answers now", look.now)
+        for name, known in list(state.alarms.items()):
             if known.version != state.champion:
-                del state.alarms[cause]
-            elif cause not in standing:
-                del state.alarms[cause]
-                restart(watched, cause)
+                del state.alarms[name]
+            elif name not in standing:
+                del state.alarms[name]
+                for cause in self._causes:
+                    if cause.name == name:
+                        cause.restart(look)
         return standing
 
-    def _review_agreement(self, case: _Case) -> None:
-        has_tripped = tripped(case.watched, case.cause, self._rules)
-        if case.known is None:
-            cooldown = self._ledger.alarms.cooldown(self._task, case.state.champion, case.cause) if has_tripped else 0
-            if not has_tripped or (case.standing is None and case.now < cooldown):
-                return
-        elif case.standing is not None and has_recovered(case.watched, case.cause, case.known):
-            self._close(case, case.standing)
-            return
-        elif not case.known.is_due(case.watched.number) and not (case.cause == CLASSES and has_tripped):
-            return
-        self._act(case)
+    def _review(self, cause: Cause, look: Look) -> None:
+        if look.standing is not None:
+            why = cause.recovered(look)
+            if why:
+                self._close(cause, look, look.standing, why)
+            elif cause.is_due(look) or (look.known is None and cause.has_tripped(look)):
+                self._act(cause, look)
+        elif cause.has_tripped(look) and look.now >= self._cooldown(look.state.champion, cause):
+            self._act(cause, look)
 
-    def _close(self, case: _Case, standing: Alarm) -> None:
-        self._ledger.alarms.resolve(standing.id, "agreement is back above its baseline", case.now)
-        _log.info("alarm_recovered", task=self._task, alarm=standing.id, cause=case.cause)
-        del case.state.alarms[case.cause]
-        restart(case.watched, case.cause)
+    def _cooldown(self, version: str, cause: Cause) -> float:
+        return self._ledger.alarms.cooldown(self._task, version, cause.name)
 
-    def _act(self, case: _Case) -> None:
+    def _close(self, cause: Cause, look: Look, standing: Alarm, why: str) -> None:
+        self._ledger.alarms.resolve(standing.id, why, look.now)
+        _log.info("alarm_recovered", task=self._task, alarm=standing.id, cause=cause.name)
+        look.state.alarms.pop(cause.name, None)
+        cause.restart(look)
+
+    def _act(self, cause: Cause, look: Look) -> None:
         """Write the alarm down, then take what it takes: so what was taken can be read in the alarm."""
-        state, watched, known = case.state, case.watched, case.known
-        surely = tripped_classes(watched, self._rules) if case.cause == CLASSES else frozenset()
-        change = known.change if known is not None else change_of(watched, case.cause, surely)
+        finding = cause.find(replace(look, confidence=self._measures.present_confidence(look.state.champion)))
+        before = look.standing
+        taken = self._measures.plan(look, finding, before.evidence if before is not None else {})
+        alarm = self._write(cause, look, finding, taken)
+        self._measures.take(taken, alarm)
+        if alarm.evidence.get("withdrawn") or alarm.evidence.get("threshold"):
+            look.watched.served_watch.frozen = True
+        number, known = look.watched.number, look.known
         looks = known.looks + 1 if known is not None else 1
-        evidence = gather(watched, change, self._rules, looks)
-        trust = self._ledger.trust(self._task, state.champion)
-        withdrawal = self._plan(state, evidence, surely, trust)
-        raising = self._thresholds.plan(watched, evidence, withdrawal, trust, case.now)
-        alarm = self._write(case, evidence, surely, withdrawal, trust, raising)
-        if raising is not None:
-            self._thresholds.raise_to(raising, alarm)
-        if withdrawal.withdrawn:
-            self._withdraw(state.champion, trust, withdrawal, evidence, alarm)
-        raised = known.raised if known is not None else watched.number
-        state.alarms[case.cause] = OpenAlarm(alarm.id, state.champion, change, raised, watched.number, looks)
-        for label in surely:
-            watched.class_detectors[label].restart()
+        change, raised = (known.change, known.raised) if known is not None else (finding.change, number)
+        look.state.alarms[cause.name] = OpenAlarm(alarm.id, look.state.champion, change, raised, number, looks)
+        cause.written(look, alarm, finding)
 
-    def _plan(
-        self, state: TaskState, evidence: Evidence, surely: frozenset[str], trust: dict[str, Trust]
-    ) -> Withdrawal:
-        gone = frozenset(label for label, row in trust.items() if not row.trusted)
-        return plan(
-            evidence,
-            surely,
-            trusted=frozenset(trust) - gone,
-            gone=gone,
-            traffic=state.traffic,
-            rules=self._rules,
-            policy=self._watch.withdraw,
-            most=self._watch.max_fallback_share,
-        )
-
-    def _write(
-        self,
-        case: _Case,
-        evidence: Evidence,
-        surely: frozenset[str],
-        withdrawal: Withdrawal,
-        trust: dict[str, Trust],
-        raising: Raising | None,
-    ) -> Alarm:
+    def _write(self, cause: Cause, look: Look, finding: Finding, taken: Taken) -> Alarm:
         """Bring the open alarm up to date, or open one."""
-        baseline = case.watched.baseline.overall if case.cause == STUDENT else self._rules.min_agreement
-        before = case.standing
-        told = describe(case.watched, evidence, self._rules, baseline)
-        known = before.evidence if before is not None else {}
-        told |= _told(withdrawal, trust, known) | told_of(raising, known)
-        labels = (*(before.labels if before is not None else ()), *sorted(surely), *evidence.named)
-        alarm = self._new(case.cause, case.state.champion, case.now)
+        before = look.standing
+        alarm = before or self._new(cause.name, look.state.champion, look.now)
+        labels = (*alarm.labels, *finding.labels)
         alarm = replace(
-            before or alarm,
+            alarm,
             labels=tuple(dict.fromkeys(labels)),
-            severity=Severity.CRITICAL if withdrawal.kept or self._watch.withdraw == "none" else Severity.WARNING,
-            evidence=told,
-            updated=case.now,
+            severity=Severity.CRITICAL if taken.insufficient else finding.severity,
+            evidence={"what": finding.what, "sure": finding.sure}
+            | finding.evidence
+            | taken.told
+            | about_teacher(look.state, self._rules, finding.evidence),
+            updated=look.now,
+            retrain=finding.retrain and cause.name in self._watch.retrain_on,
         )
         if before is not None:
             self._ledger.alarms.update(alarm)
             return alarm
-        first = evidence.change.exchange if evidence.change is not None else ""
+        first = finding.change.exchange if finding.change is not None else ""
         alarm = self._ledger.alarms.raise_alarm(replace(alarm, first_exchange=first))
-        _log.warning(
-            "alarm",
-            task=self._task,
-            alarm=alarm.id,
-            cause=case.cause,
-            version=alarm.version,
-            labels=list(alarm.labels),
-            baseline=told["baseline"],
-            agreement=told["student_agreement"]["estimate"],
-            comparisons=told["student_agreement"]["comparisons"],
-        )
+        _log.warning("alarm", **_logged(alarm))
         return alarm
 
     def _new(self, cause: str, version: str, now: float) -> Alarm:
@@ -203,62 +157,18 @@ class Reviewer:
             opened=now,
             updated=now,
             cooldown=now + self._watch.cooldown_minutes * _MINUTE,
-            retrain=cause in self._watch.retrain_on,
+            retrain=False,
             labels=(),
             evidence={},
             first_exchange="",
         )
 
-    def _withdraw(
-        self, version: str, trust: dict[str, Trust], withdrawal: Withdrawal, evidence: Evidence, alarm: Alarm
-    ) -> None:
-        rows = withdrawn_rows(trust, withdrawal.withdrawn, evidence, alarm.id, alarm.updated)
-        self._ledger.set_trust(self._task, version, rows)
-        detail = {
-            "alarm": alarm.id,
-            "labels": list(withdrawal.withdrawn),
-            "kept": list(withdrawal.kept),
-            "teacher_share": round(withdrawal.teacher_share, 4),
-        }
-        self._ledger.audit(_ACTOR, "withdraw_trust", self._task, version, detail)
-        _log.warning("trust_withdrawn", task=self._task, version=version, **detail)
 
-    def _review_drift(self, state: TaskState, standing: Alarm | None, now: float) -> None:
-        """Drift only warns, and only where two windows in a row are drift."""
-        drift = state.drift
-        if standing is not None:
-            if drift.calm >= _WINDOWS:
-                self._ledger.alarms.resolve(standing.id, "the last windows look like the reference again", now)
-            return
-        if drift.version != state.champion or drift.drifted < _WINDOWS:
-            return
-        if now < self._ledger.alarms.cooldown(self._task, state.champion, DRIFT):
-            return
-        told = {"signals": [_signal(score) for score in drift.scores], "windows": drift.drifted}
-        alarm = self._ledger.alarms.raise_alarm(replace(self._new(DRIFT, state.champion, now), evidence=told))
-        _log.warning("alarm", task=self._task, alarm=alarm.id, cause=DRIFT, version=state.champion, **told)
-
-
-def _told(withdrawal: Withdrawal, trust: dict[str, Trust], before: dict[str, Any]) -> dict[str, Any]:
-    """What was done, with what is needed to undo it; `before` is the alarm's evidence so far."""
-    undo = dict(before.get("withdrawn", {}))
-    for label in withdrawal.withdrawn:
-        row = trust[label]
-        undo[label] = {"agreement": row.agreement, "examples": row.examples, "evidence": row.evidence}
-    budget = ""
-    if withdrawal.kept:
-        budget = (
-            f"{len(withdrawal.kept)} classes kept their trust although they should have lost it: the teacher would "
-            "answer more than watch.max_fallback_share"
-        )
-    share = round(withdrawal.teacher_share, 4)
-    return {"withdrawn": undo, "kept": list(withdrawal.kept), "teacher_share": share, "budget": budget}
-
-
-def _signal(score: Score) -> dict[str, Any]:
-    return {
-        "signal": score.signal,
-        "score": round(score.score, 4),
-        "threshold": round(score.threshold, 4),
-        "p_value": round(score.p_value, 4),
-    }
+def _logged(alarm: Alarm) -> dict[str, Any]:
+    """What the log says of a new alarm: never examples."""
+    told: dict[str, Any] = {"task": alarm.task, "alarm": alarm.id, "cause": alarm.cause, "version": alarm.version}
+    told |= {"severity": alarm.severity.value, "labels": list(alarm.labels), "retrain": alarm.retrain}
+    for name in ("baseline", "student_agreement", "served_agreement"):
+        if name in alarm.evidence:
+            told[name] = alarm.evidence[name]
+    return told

@@ -1,16 +1,18 @@
 """What an alarm does to the confidence from which on a version may answer: it may raise it, and never lowers it.
 
-Judged are the comparisons since the change, of the classes that keep their trust, by the rule of
-`monitoring.statistics.selective`. Those of which the student was unsure were sampled more often, so the agreement among
-them is no better than that of what clients receive. Where there are too few to show anything, nothing is done, nor
-where the teacher would have to answer more than it may.
+Judged are the comparisons since the change, of the classes that keep their trust. With `trust.target_agreement` the
+rule is that of `monitoring.statistics.selective`: those of which the student was unsure were sampled more often, so the
+agreement among them is no better than that of what clients receive. Without a target, the bands of confidence that have
+lost go to the teacher (`monitoring.bands_lost`), with all that is below them. Where there are too few comparisons to
+show anything, nothing is done, nor where the teacher would have to answer more than it may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final
 
 import numpy as np
@@ -18,10 +20,11 @@ import structlog
 
 from core.ledger import Alarm, Ledger, Threshold, Trust
 from core.settings import WatchSettings
+from monitoring.bands_lost import Band, confidence_above, lost_bands
 from monitoring.evidence import Evidence
 from monitoring.rules import Rules
 from monitoring.statistics.selective import lowest_confidence
-from monitoring.version import VersionState
+from monitoring.version import Step, VersionState
 from monitoring.withdrawal import Withdrawal
 
 _ACTOR: Final = "monitor"
@@ -35,8 +38,18 @@ class Raising:
 
     before: Threshold
     present: float
-    """The confidence from which on the version answers now; `raised`: from then on."""
-    raised: float
+    """The confidence from which on the version answers now; `raised`: from then on. None: it stays, since the teacher
+    would answer too much."""
+    raised: float | None
+    teacher_share: float
+    """Expected share of exchanges that the teacher answers afterwards."""
+    bands: tuple[Band, ...] = ()
+    """The bands that lost, where these are the reason."""
+
+    @property
+    def kept(self) -> tuple[Band, ...]:
+        """Bands that lost, and that the student answers all the same."""
+        return tuple(band for band in self.bands if self.raised is None or band.lower >= self.raised)
 
 
 class Thresholds:
@@ -57,23 +70,44 @@ class Thresholds:
         now: float,
     ) -> Raising | None:
         """What is to be raised once `withdrawal` is done; None: nothing."""
-        target = self._rules.target_agreement
-        if target is None or self._watch.withdraw == "none":
+        if self._watch.withdraw == "none":
             return None
+        target = self._rules.target_agreement
         before = self._ledger.thresholds.get(self._task, watched.version) or Threshold(
-            self._task, watched.version, self._rules.min_confidence, target, "trust.min_confidence", now
+            self._task,
+            watched.version,
+            self._rules.min_confidence,
+            self._rules.min_agreement if target is None else target,
+            "trust.min_confidence",
+            now,
         )
         if before.confidence is None:
             return None
-        present = max(before.confidence, self._rules.min_confidence)
+        present = self.present(watched.version)
         kept = {label for label, row in trust.items() if row.trusted} - set(withdrawal.withdrawn)
-        raised = raised_confidence(
-            watched, evidence, kept, self._rules, present, withdrawal.teacher_share, self._watch.max_fallback_share
-        )
-        return None if raised is None else Raising(before, present, raised)
+        share, most = withdrawal.teacher_share, self._watch.max_fallback_share
+        bands: tuple[Band, ...] = ()
+        if target is None:
+            bands = tuple(lost_bands(watched, evidence, kept, self._rules, present))
+            raised = _above_bands(watched, evidence, kept, bands, present, share, most)
+        else:
+            raised = raised_confidence(watched, evidence, kept, self._rules, present, share, most)
+        if raised is None:
+            return Raising(before, present, None, share, bands) if bands else None
+        moved = _moved(_given(watched, evidence, kept, present), raised)
+        return Raising(before, present, raised, share + moved * (1 - share), bands)
+
+    def present(self, version: str) -> float:
+        """The confidence from which on a version answers now; infinite where it answers nothing."""
+        threshold = self._ledger.thresholds.get(self._task, version)
+        if threshold is None:
+            return self._rules.min_confidence
+        return inf if threshold.confidence is None else max(threshold.confidence, self._rules.min_confidence)
 
     def raise_to(self, raising: Raising, alarm: Alarm) -> None:
-        """Write it down, for gateways to read."""
+        """Write it down, for gateways to read; nothing where it stays."""
+        if raising.raised is None:
+            return
         version, detail = raising.before.version, {"alarm": alarm.id, "from": raising.present, "to": raising.raised}
         evidence = f"raised by alarm {alarm.id} (before: {raising.before.evidence})"
         row = replace(raising.before, confidence=raising.raised, evidence=evidence, at=alarm.updated)
@@ -91,15 +125,12 @@ def raised_confidence(
     teacher_share: float,
     most: float,
 ) -> float | None:
-    """The confidence from which on a version that answers from `present` on should; None where it stays as it is.
+    """The confidence from which on a version should answer by the target; None where it stays at `present`.
 
     `trusted`: classes that it still may answer; `teacher_share`: of exchanges, expected with these; `most`: the largest
     share that the teacher may answer.
     """
-    first = evidence.change.number if evidence.change is not None else 0
-    given = [
-        step for step in watched.trail if step.number >= first and step.label in trusted and step.confidence >= present
-    ]
+    given = _given(watched, evidence, trusted, present)
     if rules.target_agreement is None or not given:
         return None
     chosen = lowest_confidence(
@@ -111,16 +142,50 @@ def raised_confidence(
     ).confidence
     if chosen is None or chosen <= present:
         return None
-    moved = sum(step.weight for step in given if step.confidence < chosen) / sum(step.weight for step in given)
+    moved = _moved(given, chosen)
     return chosen if teacher_share + moved * (1 - teacher_share) <= most else None
+
+
+def _above_bands(
+    watched: VersionState,
+    evidence: Evidence,
+    trusted: AbstractSet[str],
+    bands: Sequence[Band],
+    present: float,
+    teacher_share: float,
+    most: float,
+) -> float | None:
+    """The confidence above as many of the lost bands as the teacher may answer."""
+    if not bands or teacher_share >= 1:
+        return None
+    given = [(step.confidence, step.weight) for step in _given(watched, evidence, trusted, present)]
+    return confidence_above(bands, given, (most - teacher_share) / (1 - teacher_share))
+
+
+def _given(watched: VersionState, evidence: Evidence, trusted: AbstractSet[str], present: float) -> list[Step]:
+    """The comparisons since the change of answers that are given: of the classes `trusted`, from `present` on."""
+    first = evidence.change.number if evidence.change is not None else 0
+    return [
+        step for step in watched.trail if step.number >= first and step.label in trusted and step.confidence >= present
+    ]
+
+
+def _moved(given: Sequence[Step], confidence: float) -> float:
+    """Share of the answers given that the teacher gives once they must be as sure as `confidence`."""
+    return sum(step.weight for step in given if step.confidence < confidence) / sum(step.weight for step in given)
 
 
 def told_of(raising: Raising | None, before: Mapping[str, Any]) -> dict[str, Any]:
     """What the alarm's evidence says, with what is needed to undo it; `before` is its evidence so far."""
-    known = before.get("threshold")
+    told = {name: before[name] for name in ("threshold", "bands") if name in before}
     if raising is None:
-        return {} if known is None else {"threshold": known}
-    return {"threshold": {"from": raising.present if known is None else known["from"], "to": raising.raised}}
+        return told
+    if raising.raised is not None:
+        first = told["threshold"]["from"] if "threshold" in told else raising.present
+        told["threshold"] = {"from": first, "to": raising.raised}
+    if raising.bands:
+        told["bands"] = [band.told() for band in raising.bands]
+    return told
 
 
 def restored(threshold: Threshold | None, alarm: Alarm, at: float) -> Threshold | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from monitoring.rules import Rules
 from monitoring.statistics.baseline import shrunk
-from monitoring.statistics.classes import benjamini_hochberg, drop_p
+from monitoring.statistics.classes import benjamini_hochberg, drop_p, e_benjamini_hochberg
 from monitoring.statistics.confidence import confidence_sequence
 from monitoring.statistics.detector import Mark
 from monitoring.statistics.weights import WeightedMean, less
@@ -37,8 +37,11 @@ class ClassEvidence:
     after: tuple[float, float]
     p_value: float
     """Against "no lower than before"."""
+    e_value: float
+    """Against "no lower than its trust rests on", of the class's own detector, over as many as there are classes."""
     named: bool
-    """There is evidence that this class lost, with the false discovery rate controlled over all."""
+    """There is evidence that this class lost, with the false discovery rate controlled over all: half of it is spent on
+    the p-values, half on the e-values."""
     shrunk: float
     """Agreement since the change, shrunk towards that of all classes: what the rule of trust looks at."""
 
@@ -52,6 +55,8 @@ class Evidence:
     """All comparisons since the change; `sure`: those in which the student was sure enough to answer."""
     sure: WeightedMean = field(default_factory=WeightedMean)
     classes: tuple[ClassEvidence, ...] = ()
+    rate: float = 0.0
+    """The false discovery rate that this look may spend."""
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -59,11 +64,14 @@ class Evidence:
         return tuple(row.label for row in sorted(self.classes, key=lambda row: row.p_value) if row.named)
 
 
-def gather(state: VersionState, change: Mark | None, rules: Rules, look: int = 1) -> Evidence:
+def gather(
+    state: VersionState, change: Mark | None, rules: Rules, look: int = 1, confidence: float | None = None
+) -> Evidence:
     """The evidence since `change`; since the trail begins, where that is later or there is no mark.
 
-    `look` counts how often one has looked since this change, from 1: the false discovery rate is divided over the looks
-    as 1/look², so that all of them together hold it.
+    `confidence`: what is sure enough to be given now, where an alarm has raised that. `look` counts how often one has
+    looked since this change, from 1: the false discovery rate is divided over the looks as 1/look², so that all of them
+    together hold it.
     """
     student, sure = WeightedMean(), WeightedMean()
     since: dict[str, WeightedMean] = {}
@@ -71,15 +79,15 @@ def gather(state: VersionState, change: Mark | None, rules: Rules, look: int = 1
         if change is not None and step.number < change.number:
             continue
         student.add(step.agrees, step.weight)
-        if step.sure:
+        if step.sure and (confidence is None or step.confidence >= confidence):
             sure.add(step.agrees, step.weight)
             since.setdefault(step.label, WeightedMean()).add(step.agrees, step.weight)
     rate = rules.class_fdr / (_ALL_LOOKS * look * look)
-    return Evidence(change, student, sure, _judge(state, since, _overall(state, sure), rate))
+    return Evidence(change, student, sure, _judge(state, since, _overall(state, sure), rules, rate), rate)
 
 
 def _judge(
-    state: VersionState, since: Mapping[str, WeightedMean], overall: float, rate: float
+    state: VersionState, since: Mapping[str, WeightedMean], overall: float, rules: Rules, rate: float
 ) -> tuple[ClassEvidence, ...]:
     """One row for each class that was validated, or has been answered since."""
     labels = sorted({*state.validated, *since})
@@ -87,7 +95,11 @@ def _judge(
     before = {label: _before(state, label, after[label]) for label in labels}
     tested = [label for label in labels if after[label].count >= _FEWEST]
     p_values = [drop_p(before[label], (after[label].effective, after[label].estimate or 0.0)) for label in tested]
-    named = dict(zip(tested, benjamini_hochberg(p_values, rate), strict=True))
+    named = dict(zip(tested, benjamini_hochberg(p_values, rate / 2), strict=True))
+    detectors = state.class_detectors
+    e_values = [len(detectors) * one.value / rules.horizon for one in detectors.values()]
+    e_by_label = dict(zip(detectors, e_values, strict=True))
+    surely = dict(zip(detectors, e_benjamini_hochberg(e_values, rate / 2), strict=True))
     by_label = dict(zip(tested, p_values, strict=True))
     return tuple(
         ClassEvidence(
@@ -95,7 +107,8 @@ def _judge(
             before=before[label],
             after=(after[label].effective, after[label].estimate or 0.0),
             p_value=by_label.get(label, 0.5),
-            named=named.get(label, False),
+            e_value=e_by_label.get(label, 0.0),
+            named=named.get(label, False) or surely.get(label, False),
             shrunk=shrunk(after[label], overall),
         )
         for label in labels
@@ -164,4 +177,5 @@ def _row(row: ClassEvidence) -> dict[str, Any]:
         "after": round(row.after[1], 4),
         "after_comparisons": round(row.after[0], 1),
         "p_value": float(f"{row.p_value:.3g}"),
+        "e_value": float(f"{row.e_value:.3g}"),
     }

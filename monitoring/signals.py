@@ -12,24 +12,52 @@ from monitoring.version import VersionState
 
 STUDENT: Final = "student_agreement"
 CLASSES: Final = "class_agreement"
+SERVED: Final = "served_agreement"
+BELOW: Final = "below_earlier_level"
 DRIFT: Final = "input_drift"
-SIGNALS: Final = (STUDENT, CLASSES, DRIFT)
+CALIBRATION: Final = "calibration"
+WRONGNESS: Final = "confident_wrongness"
+FEEDBACK: Final = "feedback_accuracy"
+NEW_CLASS: Final = "new_class"
+TEACHER: Final = "teacher_drift"
+STALENESS: Final = "staleness"
+SIGNALS: Final = (
+    STUDENT,
+    CLASSES,
+    SERVED,
+    BELOW,
+    FEEDBACK,
+    CALIBRATION,
+    WRONGNESS,
+    DRIFT,
+    NEW_CLASS,
+    TEACHER,
+    STALENESS,
+)
+"""Every cause that an alarm may have."""
+_DETECTED: Final = (STUDENT, CLASSES, SERVED)  # by detectors that move with every comparison
 
 
 def is_due(state: TaskState, rules: Rules) -> bool:
-    """Whether a review would find something to do about agreement."""
+    """Whether a review would find something to do about agreement at once; everything else waits for the next one."""
     watched = state.watched
     if watched is None:
         return False
-    if any(alarm.version != state.champion or alarm.is_due(watched.number) for alarm in state.alarms.values()):
-        return True
-    return (STUDENT not in state.alarms and tripped(watched, STUDENT, rules)) or tripped(watched, CLASSES, rules)
+    for cause in _DETECTED:
+        alarm = state.alarms.get(cause)
+        if alarm is not None and (alarm.version != state.champion or alarm.is_due(watched.number)):
+            return True
+        if (alarm is None or cause == CLASSES) and tripped(watched, cause, rules):
+            return True
+    return False
 
 
 def tripped(watched: VersionState, cause: str, rules: Rules) -> bool:
-    """Whether the detector of student agreement, or one of the classes', has reached the limit."""
+    """Whether the detector of student or of served agreement, or one of the classes', has reached the limit."""
     if cause == STUDENT:
-        return watched.detector.value >= rules.limit
+        return watched.detector.value >= rules.student_limit
+    if cause == SERVED:
+        return watched.served_watch.detector.value >= rules.limit
     return bool(tripped_classes(watched, rules))
 
 

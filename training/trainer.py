@@ -11,16 +11,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import TutelageError
 from core.ledger import Alarm, RunState
+from core.retraining import earliest_start
+from monitoring.signals import TEACHER
 from training.forgetting import DataKeeper
 from training.promotion import CHAMPION
-from training.runs import RunContext, Runner, begin_run
+from training.runs import SCHEDULE, RunContext, Runner, begin_run, is_scheduled
 
 Serving = Callable[[str], str | None]
 """The version of a task's champion that the student server has loaded; None where that is not known."""
 
 _ALL: Final = "all tasks"
-_DAY: Final = 86_400.0
-_MINUTE: Final = 60.0
 
 _log = structlog.get_logger("tutelage.trainer")
 
@@ -65,26 +65,28 @@ class Trainer:
             self._start(task)
 
     def _start(self, task: str) -> None:
-        """Start a run where an alarm asks for it and the settings allow it."""
+        """Start a run where an alarm asks for it, or the schedule does, and the settings allow it."""
         champion = self._context.registry.version_of(task, CHAMPION)
         alarms = [one for one in self._context.ledger.alarms.open(task) if one.retrain and one.version == champion]
-        if not alarms or not self._may_start(task):
+        scheduled = not alarms and champion is not None and is_scheduled(self._context, task)
+        if not (alarms or scheduled) or not self._may_start(task):
             return
-        run = begin_run(self._context, task, alarms)
+        run = begin_run(self._context, task, alarms, actor=SCHEDULE if scheduled else self._context.actor)
         if run is not None:
-            _log.info("run_begun", run=run.id, task=task, alarms=[alarm.id for alarm in alarms])
+            _log.info("run_begun", run=run.id, task=task, alarms=[alarm.id for alarm in alarms], scheduled=scheduled)
             self._runner.work(run.id)
 
     def _may_start(self, task: str) -> bool:
-        wanted, now = self._context.settings.task(task), self._context.clock()
-        settings = wanted.retrain
-        if not wanted.retrains:
+        if self._is_held(task):
             return False
-        runs = self._context.ledger.runs
-        last = next(iter(runs.newest(task, limit=1)), None)
-        if last is not None and now < last.updated + settings.cooldown_minutes * _MINUTE:
+        now = self._context.clock()
+        return earliest_start(self._context.ledger.runs, task, self._context.settings.task(task), now).at <= now
+
+    def _is_held(self, task: str) -> bool:
+        """Whether a changed teacher is to be looked at by a person before a student learns from it."""
+        if not self._context.settings.task(task).watch.hold_on_teacher_drift:
             return False
-        return runs.started_since(task, now - _DAY) < settings.runs_per_day
+        return any(alarm.cause == TEACHER for alarm in self._context.ledger.alarms.open(task))
 
     def _resolve(self, task: str) -> None:
         """Close the alarms about a version whose successor has taken over: what they said is about the past."""

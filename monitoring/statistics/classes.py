@@ -1,7 +1,8 @@
 """Which classes lost? One-sided tests of a class before and after, with the false discovery rate controlled.
 
 The moment of the change was estimated from the same comparisons, so the p-values are a guide for whom to distrust, and
-not a promise like that of the detectors; the rate is controlled as if they were.
+not a promise like that of the detectors; the rate is controlled as if they were. Where classes have detectors of their
+own, their values are e-values, and controlling the rate over these is a promise.
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float) -> list[bool]:
     ordered = sorted(p_values)
     limit = max((p for i, p in enumerate(ordered, start=1) if p <= i * rate / len(ordered)), default=-1.0)
     return [p <= limit for p in p_values]
+
+
+def e_benjamini_hochberg(e_values: Sequence[float], rate: float) -> list[bool]:
+    """The same from e-values, however they depend on one another: all down to the smallest e_(k) >= m / (k rate).
+
+    Wang and Ramdas, False discovery rate control with e-values (J. R. Statist. Soc. B 84, 2022). It is enough that the
+    means of the e-values under the hypotheses add up to m at most (compound e-values: Ignatiadis, Wang and Ramdas,
+    arXiv 2409.19812). Detectors that share comparisons give such: their values M_c are supermartingales once the starts
+    s are taken off, so at any time within the horizon H their means add up to H at most, and e_c = m M_c / H will do.
+    """
+    ordered = sorted(e_values, reverse=True)
+    enough = [k for k, e in enumerate(ordered, start=1) if e >= len(ordered) / (k * rate)]
+    limit = ordered[enough[-1] - 1] if enough else math.inf
+    return [e >= limit for e in e_values]
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -10,7 +10,8 @@ import pytest
 from core.ledger import Ledger, Severity
 from core.records import Answerer, Outcome
 from monitoring.alarms import Reviewer
-from monitoring.drift_windows import Features, Score
+from monitoring.drift.verdict import Part, Verdict
+from monitoring.drift.window import Window
 from monitoring.rules import Rules, rules_of
 from monitoring.signals import CLASSES, DRIFT, STUDENT, is_due
 from monitoring.state import TaskState
@@ -280,21 +281,26 @@ def test_what_is_missing_is_known(ledger, world):
     assert watched.served.whole.count == 250
 
 
-def test_drift_warns_after_two_windows_and_never_retrains(ledger, world):
-    watch = Watch(ledger, world, drift_window=100)
-    watch.run(205, drawn=False)
-    scores = [Score("label_psi", 0.9, 0.2, 0.001)]
-    calm = [Score("label_psi", 0.1, 0.2, 0.4)]
-    assert len(watch.state.drift.reference) == 200
-    assert isinstance(watch.state.drift.current[0], Features)
+def test_drift_warns_is_confirmed_by_agreement_alone_and_ends(ledger, world):
+    watch = Watch(ledger, world, drift_window=100, drift_window_minutes=0, drift_reference_hours=0)
+    watch.run(405, drawn=False)
+    drift = watch.state.drift
+    assert drift.reference is not None
+    assert drift.full is not None
+
+    def verdict(p_value: float) -> Verdict:
+        parts = [Part(name, p_value, 1e-5) for name in ("labels", "inputs")]
+        return Verdict("1", NOON, NOON, 100, 100, 0, 200, [], parts, "the whole reference", (0.8, 0.7))
+
     opened = []
-    for window in (scores, scores, calm, calm):
-        watch.state.drift.note(window, 0.01)
+    for p_value in (0.01, 1e-6, 0.2, 0.3):
+        drift.note(verdict(p_value), Window([], NOON, NOON, 100, 0), watch.rules.drift)
         watch.reviewer.review(watch.state, NOON)
         opened.append(DRIFT in watch.open)
     assert opened == [False, True, True, False]
     (alarm,) = ledger.alarms.newest("desk")
     assert not alarm.retrain
+    assert [part["drift"] for part in alarm.evidence["parts"]] == [True, True]
     assert len(ledger.trusted("desk")["1"]) == 8
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -111,12 +112,60 @@ def test_it_waits_between_runs_and_makes_no_more_a_day_than_it_may(built_world, 
         assert len(_runs(world)) == 3
 
 
+def test_a_changed_teacher_holds_it_back_where_settings_say_so(built_world, tmp_path):
+    with World.copied(built_world, tmp_path) as world:
+        changed = replace(world.alarm("order"), id="al_teacher", cause="teacher_drift", retrain=False)
+        world.ledger.alarms.raise_alarm(changed)
+        task = world.settings.task("desk")
+        held = task.model_copy(update={"watch": task.watch.model_copy(update={"hold_on_teacher_drift": True})})
+        world.settings = world.settings.model_copy(update={"tasks": {"desk": held}})
+        trainer = _trainer(world)
+        trainer.tick()
+        assert _runs(world) == []
+        world.ledger.alarms.resolve(changed.id, "it is fine", time.time())
+        trainer.tick()
+        assert _runs(world) == [("running", "trial")]
+
+
 def test_alarms_that_ask_for_nothing_or_are_about_the_past_start_nothing(world):
     server = _Server()
     world.alarm("order", version="0")
     _trainer(world, server).tick()
     assert _runs(world) == []
     assert not world.ledger.alarms.open("desk"), "version 1 has taken over from it"
+
+
+def test_the_schedule_starts_a_run_that_no_alarm_asks_for(built_world, tmp_path):
+    with World.copied(built_world, tmp_path, every_days=3, trial_hours=0.01) as world:
+        clock = _Clock()
+        trainer = _trainer(world, clock=clock)
+        trainer.tick()
+        assert _runs(world) == [], "the champion was promoted today"
+        clock.ahead += 2 * DAY
+        trainer.tick()
+        assert _runs(world) == []
+        clock.ahead += DAY + 60
+        trainer.tick()
+        assert _runs(world) == [("running", "trial")]
+        about = world.ledger.runs.running("desk").record["about"]
+        assert (about["actor"], about["cause"], about["alarms"], about["earlier"]) == ("schedule", "schedule", [], 0)
+        clock.ahead += 60
+        trainer.tick()
+        trainer.tick()
+        assert _runs(world) == [("refused", "verdict")], "its trial saw nothing, and the next is not due"
+        clock.ahead += 3 * DAY
+        trainer.tick()
+        about = world.ledger.runs.running("desk").record["about"]
+        assert about["earlier"] == 1, "the next shares its error budget"
+
+
+def test_an_alarm_comes_before_the_schedule(built_world, tmp_path):
+    with World.copied(built_world, tmp_path, every_days=1) as world:
+        clock = _Clock()
+        clock.ahead = 2 * DAY
+        alarm = world.alarm("order")
+        _trainer(world, clock=clock).tick()
+        assert world.ledger.runs.running("desk").alarm == alarm.id
 
 
 class _Shaky(Registry):

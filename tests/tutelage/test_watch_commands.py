@@ -11,15 +11,16 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from core.errors import DataError
+from core.errors import DataError, NotificationError, SettingsError
 from core.ledger import Canary, Threshold
 from monitoring.alarms import Reviewer
 from monitoring.rules import rules_of
 from monitoring.signals import STUDENT, is_due
-from monitoring.snapshot import NAME, encode_state
+from monitoring.snapshot import NAME, decode_state, encode_state
 from monitoring.state import TaskState
 from tests.support.monitoring_world import LABELS, World, task_settings, trust_rows
 from tests.support.processes import write_settings
+from tests.support.webhook import Receiver
 from tutelage.commands.alarms import alarms
 from tutelage.commands.status import status
 
@@ -78,6 +79,27 @@ def test_status_says_how_the_task_is_doing(config, alarmed):
     assert "0 exchanges, 0 feedback, 0 comparisons" in result.output
 
 
+def test_status_says_what_is_known_of_the_teacher(config, ledger, alarmed):
+    output = run("status", "--config", str(config)).output
+    assert "the teacher has not been asked twice" in output
+    assert "its golden set has not been asked yet" in output
+    found = ledger.snapshots.load("desk", NAME)
+    state = decode_state(found.state, "desk")
+    for _ in range(90):
+        state.ceiling.mean.add(True, 1.0)
+    for _ in range(10):
+        state.ceiling.mean.add(False, 1.0)
+    state.golden.asked_at, state.golden.agreement = time.time() - 7200, 0.71
+    state.golden.usual, state.golden.changed = 0.98, 9
+    state.staleness.sources, state.staleness.looked_at = ["golden_set"], time.time()
+    assert ledger.snapshots.save("desk", NAME, after=1, position={}, state=encode_state(state), at=time.time())
+    output = run("status", "--config", str(config)).output
+    assert "the teacher agrees with itself 90.0% [" in output
+    assert "no student can be expected to reach more than 9" in output
+    assert "has changed: it answered 71.0% of its golden set as at first, 2 hours ago (before: 98.0%)" in output
+    assert "nothing new of: golden set" in output
+
+
 @pytest.mark.parametrize("confidence", [0.82, None])
 def test_status_says_from_where_on_it_answers_and_who_is_tried(config, ledger, alarmed, confidence):
     plain = run("status", "--config", str(config)).output
@@ -104,8 +126,19 @@ def test_resolving_gives_a_raised_threshold_back(config, ledger, alarmed):
 
 def test_alarms_are_listed_shown_acknowledged_and_resolved(config, ledger, alarmed):
     assert alarmed.id in run("alarms", "--config", str(config)).output
-    shown = json.loads(run("alarms", "--show", alarmed.id, "--config", str(config)).output)
+    shown = json.loads(run("alarms", "--show", alarmed.id, "--json", "--config", str(config)).output)
     assert shown["evidence"]["student_agreement"]["estimate"] < 0.7
+    assert alarmed.id in {row["id"] for row in json.loads(run("alarms", "--json", "--config", str(config)).output)}
+    panel = run("alarms", "--show", alarmed.id, "--config", str(config)).output
+    for told in (
+        "fell below its baseline of",
+        "How sure",
+        "Trust was taken from",
+        "class that lost",
+        "Next",
+        "Examples",
+    ):
+        assert told in panel
     assert run("alarms", "--acknowledge", alarmed.id, "--config", str(config)).exit_code == 0
     assert ledger.alarms.get(alarmed.id).state.value == "acknowledged"
     resolved = run("alarms", "--resolve", alarmed.id, "--restore-trust", "--note", "a test", "--config", str(config))
@@ -123,3 +156,25 @@ def test_an_unknown_alarm_is_said_to_be(config, ledger):
     result = run("alarms", "--show", "al_none", "--config", str(config))
     assert isinstance(result.exception, DataError)
     assert "no open alarms" in run("alarms", "--config", str(config)).output
+
+
+def test_a_test_notification_goes_through_every_channel(config, ledger, monkeypatch):
+    nothing = run("alarms", "--test-notification", "--config", str(config))
+    assert isinstance(nothing.exception, SettingsError)
+    with Receiver() as receiver, Receiver() as broken:
+        broken.status = 500
+        document = yaml.safe_load(config.read_text())
+        document["notify"] = {
+            "alertmanager_url": f"http://127.0.0.1:{receiver.port}",
+            "apprise_urls_env": "TEST_NOTIFICATION_URLS",
+        }
+        config.write_text(yaml.safe_dump(document))
+        monkeypatch.setenv("TEST_NOTIFICATION_URLS", f"json://127.0.0.1:{receiver.port}/hook")
+        told = run("alarms", "--test-notification", "--config", str(config))
+        assert told.exit_code == 0, told.output
+        assert told.output.count("delivered") == 2
+        assert {path for path, _, _ in receiver.received} == {"/api/v2/alerts", "/hook"}
+        monkeypatch.setenv("TEST_NOTIFICATION_URLS", f"json://127.0.0.1:{broken.port}/hook")
+        told = run("alarms", "--test-notification", "--config", str(config))
+        assert isinstance(told.exception, NotificationError)
+        assert "refused, or nobody was there" in told.output

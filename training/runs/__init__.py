@@ -7,6 +7,6 @@ step that is not finished. Every step may therefore be done twice, and is writte
 from training.runs.context import RunContext
 from training.runs.results import FIRST_STEP, STEPS, About
 from training.runs.runner import Runner
-from training.runs.start import begin_run
+from training.runs.start import SCHEDULE, begin_run, is_scheduled
 
-__all__ = ["FIRST_STEP", "STEPS", "About", "RunContext", "Runner", "begin_run"]
+__all__ = ["FIRST_STEP", "SCHEDULE", "STEPS", "About", "RunContext", "Runner", "begin_run", "is_scheduled"]

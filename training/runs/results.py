@@ -20,7 +20,7 @@ class About(msgspec.Struct, frozen=True):
     """Why there is this run. The first entry of its record, there from the beginning."""
 
     actor: str
-    """Who asked: `trainer` for an alarm, `person`."""
+    """Who asked: `trainer` for an alarm, `schedule`, or a person."""
     recent_since: float
     """What is recent: traffic from then on, in seconds since the epoch."""
     classes: list[str] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import DataError
+from core.errors import DataError, SettingsError
 from core.settings import load_settings
 from tutelage.config import find_config
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from core.ledger import Alarm, Ledger
+    from core.settings import Settings
 
 
 def alarms(
@@ -27,6 +28,10 @@ def alarms(
     resolve: Annotated[str | None, typer.Option(metavar="ID", help="Close an alarm.")] = None,
     restore_trust: Annotated[
         bool, typer.Option("--restore-trust", help="With --resolve: give back what it took: trust, and confidence.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is listed or shown as JSON.")] = False,
+    test_notification: Annotated[
+        bool, typer.Option("--test-notification", help="Send a message through every channel of `notify`.")
     ] = False,
     note: Annotated[str, typer.Option(help="Why; kept with the alarm.")] = "",
     config: Annotated[Path | None, typer.Option(help="Settings file; by default tutelage.yaml.")] = None,
@@ -39,6 +44,10 @@ def alarms(
 
       tutelage alarms --show al_01jd8q4m7e3v9k2r5t6w8x0yza
 
+      tutelage alarms --json --all
+
+      tutelage alarms --test-notification
+
       tutelage alarms --resolve al_01jd8q4m7e3v9k2r5t6w8x0yza --restore-trust --note "a test of ours"
     """
     from core.ledger import Ledger
@@ -50,13 +59,21 @@ def alarms(
     screen, ledger = console(), Ledger(settings.ledger_url)
     try:
         ledger.migrate()
-        if show is not None:
+        if test_notification:
+            _test_notification(screen, settings, ledger)
+        elif show is not None and as_json:
             screen.print_json(data=_as_json(_one(ledger, show)))
+        elif show is not None:
+            from tutelage.commands._alarm_panel import show_alarm
+
+            show_alarm(screen, _one(ledger, show), settings, ledger, time.time())
         elif acknowledge is not None:
             _one(ledger, acknowledge)
             close(screen, _acknowledge(ledger, acknowledge, note))
         elif resolve is not None:
             close(screen, _resolve(ledger, _one(ledger, resolve), note, restore_trust=restore_trust))
+        elif as_json:
+            screen.print_json(data=[_as_json(alarm) for alarm in _chosen(ledger, task, everything=everything)])
         else:
             close(screen, _list(screen, ledger, task, everything=everything))
     finally:
@@ -105,29 +122,56 @@ def _resolve(ledger: Ledger, alarm: Alarm, note: str, *, restore_trust: bool) ->
     return told
 
 
+def _chosen(ledger: Ledger, task: str | None, *, everything: bool) -> list[Alarm]:
+    """The newest first."""
+    return ledger.alarms.newest(task) if everything else list(reversed(ledger.alarms.open(task)))
+
+
 def _list(screen: Console, ledger: Ledger, task: str | None, *, everything: bool) -> str:
     from rich.table import Table
 
-    found = ledger.alarms.newest(task) if everything else list(reversed(ledger.alarms.open(task)))
+    found = _chosen(ledger, task, everything=everything)
     if not found:
         return "no alarms" if everything else "no open alarms; --all shows those that are resolved"
     table = Table()
-    for column in ("id", "task", "version", "signal", "severity", "state", "opened", "classes", "withdrawn"):
+    for column in ("id", "task", "version", "cause", "severity", "state", "opened", "classes", "withdrawn", "retrains"):
         table.add_column(column, justify="right" if column == "withdrawn" else "left", overflow="fold")
     for alarm in found:
         table.add_row(
             alarm.id,
             alarm.task,
             alarm.version,
-            alarm.signal,
+            alarm.cause,
             alarm.severity.value,
             alarm.state.value,
             datetime.fromtimestamp(alarm.opened).astimezone().strftime("%Y-%m-%d %H:%M"),
             ", ".join(alarm.labels) or "-",
             str(len(alarm.evidence.get("withdrawn", {}))),
+            "yes" if alarm.retrain else "no",
         )
     screen.print(table)
     return f"{len(found)} {'alarm' if len(found) == 1 else 'alarms'}; --show ID tells all about one"
+
+
+def _test_notification(screen: Console, settings: Settings, ledger: Ledger) -> None:
+    """Try every channel, and say what came of each. Raises NotificationError where one of them failed."""
+    from core.errors import NotificationError
+    from monitoring.notify import open_testers
+
+    testers = open_testers(settings, ledger)
+    if not testers:
+        raise SettingsError("no channel is set; set notify.alertmanager_url, notify.apprise_urls_env or _file")
+    failed = 0
+    for name, send in testers.items():
+        try:
+            send(time.time())
+        except NotificationError as error:
+            failed += 1
+            screen.print(f"[red]✗[/red] {name}: {error.message}", markup=True)
+        else:
+            screen.print(f"[bold green]✓[/bold green] {name}: delivered")
+    if failed:
+        raise NotificationError(f"{failed} of {len(testers)} channels did not take the message")
 
 
 def _as_json(alarm: Alarm) -> dict[str, object]:
