@@ -45,6 +45,11 @@ def price_of_model(model: str, upstream: PassthroughSettings) -> Price | None:
     return _price(model, upstream.base_url, upstream.input_price, upstream.output_price)
 
 
+def price_by_name(model: str) -> Price | None:
+    """The same for a model of which nothing but the name is known."""
+    return _from_table(model, None)
+
+
 def _price(model: str, base_url: str, own_input: float | None, own_output: float | None) -> Price | None:
     if own_input is not None and own_output is not None:
         return Price(own_input, own_output, "the settings")

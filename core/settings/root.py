@@ -16,6 +16,7 @@ from core.settings.sections import (
     LedgerSettings,
     LogSettings,
     MonitorSettings,
+    NotifySettings,
     RedisSettings,
     RegistrySettings,
     ShadowRoleSettings,
@@ -63,6 +64,8 @@ class Settings(BaseSettings):
     """The shadow worker."""
     monitor: MonitorSettings = MonitorSettings()
     """The monitor."""
+    notify: NotifySettings = NotifySettings()
+    """Notifications about alarms."""
     redis: RedisSettings = RedisSettings()
     """The journal."""
     archive: ArchiveSettings = ArchiveSettings()
@@ -131,6 +134,11 @@ class Settings(BaseSettings):
     def privacy_key(self) -> Path:
         """The secret of the hashes that stand for texts and users; gateways that work together share it."""
         return self.state / "gateway" / "privacy.key"
+
+    @property
+    def labels_folder(self) -> Path:
+        """Where labelled examples and the teacher's answers are kept."""
+        return self.state / "labels"
 
     @property
     def students_folder(self) -> Path:
