@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 _LEAST_WIDTH: Final = 120
+_FIGURES_WIDTH: Final = 100  # of the claims' other columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def wide_console() -> Console:
 def conclude(name: str, claims: Sequence[Claim], details: dict[str, Any], closing: str, json_file: Path | None) -> int:
     """Print the claims and the closing line, write the JSON, and return the exit code."""
     console = wide_console()
+    console.width = max(console.width, max((len(claim.name) for claim in claims), default=0) + _FIGURES_WIDTH)
     table = Table(title="Claims", title_justify="left")
     for column in ("claim", "measured", "bound", "full bound", "verdict"):
         table.add_column(column, justify="left" if column in {"claim", "verdict"} else "right", no_wrap=True)

@@ -7,6 +7,7 @@ TutelageError
 ├── RegistryError            the model registry does not answer, or has no such version
 ├── ModelFolderError         a student's folder is incomplete, altered, or of an unknown architecture
 ├── DataError                a data file cannot be used: missing column, unknown label, broken row
+├── NotificationError        a notification could not be delivered: refused, or nobody there
 ├── TeacherError             the teacher refused, failed, or may not be used for this
 │   ├── BudgetExceededError  the next call could exceed the announced budget, or the account has no credit left
 │   ├── TeacherTimeoutError  it did not answer in time, however often it was asked
@@ -70,6 +71,10 @@ class ModelFolderError(TutelageError):
 
 class DataError(TutelageError):
     """A data file cannot be used as it is."""
+
+
+class NotificationError(TutelageError):
+    """A notification could not be delivered. The message names no address: these hold secrets."""
 
 
 class TeacherError(TutelageError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from core.errors import StartupError
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _JSON: Final = b"application/json"
 _START_SECONDS: Final = 10.0
+_STUCK_SECONDS: Final = 60.0
 
 
 @contextlib.asynccontextmanager
@@ -25,21 +27,10 @@ async def role_pages(setting: str, host: str, port: int, render: Callable[[], by
     where the address cannot be had.
     """
     listener = _bind(setting, host, port)
-    config = uvicorn.Config(
-        _Pages(render),
-        lifespan="off",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=False,
-    )
-    server = _Server(config)
+    server = _Server(_config(_Pages(render, lambda: True)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with asyncio.timeout(_START_SECONDS):
-            while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
-                await asyncio.sleep(0.01)
+        await _until_started(server, serving)
         yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
@@ -47,16 +38,76 @@ async def role_pages(setting: str, host: str, port: int, render: Callable[[], by
         listener.close()
 
 
+@contextlib.asynccontextmanager
+async def role_pages_beside(setting: str, host: str, port: int, render: Callable[[], bytes]) -> AsyncIterator[str]:
+    """The same from a thread, for a role that keeps its event loop busy: a scrape does not queue behind its work.
+
+    `render` is called in that thread. As the pages would answer whatever becomes of the role, `/healthz` says 503 once
+    the role's event loop has not come round for a minute.
+    """
+    listener = _bind(setting, host, port)
+    pulse = _Pulse()
+    server = _Server(_config(_Pages(render, pulse.beats)))
+    serving = asyncio.create_task(asyncio.to_thread(asyncio.run, server.serve(sockets=[listener])))
+    beating = asyncio.create_task(pulse.beat())
+    try:
+        await _until_started(server, serving)
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        beating.cancel()
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+class _Pulse:
+    """Whether an event loop comes round."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    async def beat(self) -> None:
+        """Note once a second that it does."""
+        while True:
+            self._last = time.monotonic()
+            await asyncio.sleep(1.0)
+
+    def beats(self) -> bool:
+        """Whether it did within a minute; may be asked from any thread."""
+        return time.monotonic() - self._last < _STUCK_SECONDS
+
+
+def _config(pages: _Pages) -> uvicorn.Config:
+    return uvicorn.Config(
+        pages,
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+    )
+
+
+async def _until_started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(_START_SECONDS):
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+
+
 class _Pages:
     """The ASGI app."""
 
-    def __init__(self, render: Callable[[], bytes]) -> None:
+    def __init__(self, render: Callable[[], bytes], alive: Callable[[], bool]) -> None:
         self._render = render
+        self._alive = alive
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002 - ASGI's signature
         status, kind, body = 200, _JSON, b'{"status":"ok"}'
         if scope["path"] == "/metrics":
             kind, body = _TEXT, self._render()
+        elif not self._alive():
+            status, body = 503, b'{"error":{"message":"the role is stuck; see its log, and restart it"}}'
         elif scope["path"] not in {"/healthz", "/readyz"}:
             status, body = 404, b'{"error":{"message":"there are /healthz and /metrics here"}}'
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]

@@ -1,4 +1,4 @@
-"""What the monitor must forget: examples in its state, and in the alarms that quote them. Its numbers stay."""
+"""What the monitor must forget: examples in its state, in alarms that quote them, and reviews. Its numbers stay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from core.forgetting import hollow
 from core.ids import minted_at
 from core.ledger import Ledger
-from core.records import Comparison, Exchange
+from core.records import Comparison, Exchange, Record
 from monitoring.snapshot import NAME, decode_state, encode_state
 from monitoring.state import TaskState
 
@@ -35,12 +35,16 @@ class Forgetting:
         emptied = hollow(record)
         return emptied if isinstance(emptied, Exchange | Comparison) else record
 
+    def holds(self, record: Record) -> bool:
+        """Whether a record is forgotten, or about an exchange that is."""
+        return self._tombstones.hold(record)
+
     def is_due(self, now: float) -> bool:
         """Whether `forget` has something to do; reads the ledger. `now`: seconds since the epoch."""
         return (self._tombstones.refresh() and bool(self._tombstones)) or (self._days is not None and now >= self._due)
 
     def forget(self, state: TaskState, now: float) -> int:
-        """Take examples out of the state and of the alarms; returns how many went. Blocks."""
+        """Take examples out of the state, of the alarms and of the review queue; returns how many went. Blocks."""
         self._due = now + _RETENTION_SECONDS
         before = float("-inf") if self._days is None else now - self._days * _DAY
 
@@ -48,6 +52,8 @@ class Forgetting:
             return self._tombstones.has(exchange) or asked_at(exchange) < before
 
         count = drop_examples(state, gone) + self._ledger.alarms.drop_examples(gone, self._task)
+        count += self._ledger.golden.drop_examples(gone, self._task)
+        count += self._ledger.reviews.drop(gone, self._task)
         if count:
             self._ledger.purge()
         return count
@@ -63,12 +69,15 @@ def asked_at(exchange: str) -> float:
 
 def drop_examples(state: TaskState, gone: Callable[[str], bool]) -> int:
     """Take the examples of exchanges that must go out of a state; returns how many these were."""
-    count = 0
+    count = state.drift.forget(gone)
     for version in state.versions.values():
         kept = [example for example in version.examples if not gone(example.exchange)]
         count += len(version.examples) - len(kept)
         version.examples = kept
-    return count
+        waiting = [one for one in version.wrongness.waiting if not gone(one.exchange)]
+        count += len(version.wrongness.waiting) - len(waiting)
+        version.wrongness.waiting = waiting
+    return count + state.feedback.forget(gone)
 
 
 def forget_in_snapshot(ledger: Ledger, task: str, gone: Callable[[str], bool]) -> int:

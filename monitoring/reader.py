@@ -1,19 +1,21 @@
-"""The reader: one a task, through `exchanges` and `comparisons` in order, with its state stored beside its place.
+"""The reader: one a task, through its streams in order, with its state stored beside its place.
 
 Every record counts once, whoever dies when:
 - State and position go into the ledger in one statement, so what was read after the last snapshot is read again.
 - The position holds, for each source, the offset up to which its log was read. What Redis forgot and was shipped again
   has other entries in the streams, and the same offsets.
+- What was trimmed from a stream, or lost with Redis, before it was read is read in the archive (`history`).
 - A snapshot replaces only the one that its writer knows. Of two readers that believe to hold the lease, one finds out,
   drops its state, and begins from the other's.
 - The shadow worker may compare an exchange twice; the state remembers the exchanges that it has seen compared.
+- Feedback waits in the state until its exchange is found (`monitoring.feedback`); where much waits, no more is read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -22,21 +24,29 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StateError
-from core.journal import START, Entry, Journal, is_cancelled, stream_name
+from core.journal import Journal, is_cancelled, stream_name
 from core.lease import Leases
 from core.ledger import Ledger, Severity
-from core.records import Comparison, Exchange, Kind, decode
+from core.prices import price_of
+from core.records import Kind
 from core.settings import TaskSettings
 from monitoring.alarms import Reviewer
-from monitoring.drift import score_window
-from monitoring.drift_windows import Score
+from monitoring.drift.score import score_window
+from monitoring.drift.verdict import Verdict
+from monitoring.drift.window import Window
+from monitoring.feedback.join import FeedbackJoin
+from monitoring.feedback.lookup import FeedbackArchive
 from monitoring.forgetting import Forgetting
+from monitoring.history import History
+from monitoring.intake import Intake
+from monitoring.position import Position
+from monitoring.review_queue import ReviewQueue
 from monitoring.rules import Rules, rules_of
 from monitoring.signals import is_due
 from monitoring.snapshot import NAME, decode_state, encode_state
 from monitoring.state import TaskState
 
-_KINDS: Final = (Kind.EXCHANGE, Kind.COMPARISON)
+_KINDS: Final = (Kind.EXCHANGE, Kind.COMPARISON, Kind.FEEDBACK)
 _READ_ENTRIES: Final = 16
 _BLOCK_MS: Final = 250
 _REVIEW_SECONDS: Final = 0.2
@@ -46,14 +56,8 @@ _LONGEST_DELAY: Final = 5.0
 _log = structlog.get_logger("tutelage.monitor")
 
 
-class Position(msgspec.Struct):
-    """How far a task's streams have been read."""
-
-    incarnation: str = ""
-    """Redis' word for itself: ids of entries mean nothing to another one."""
-    entries: dict[str, str] = {}
-    """By stream, the id of the last entry; `offsets`: by stream and source, the offset up to which its log was read."""
-    offsets: dict[str, dict[str, int]] = {}
+async def _ignore(_: TaskReader) -> None:
+    """Nobody wants to know."""
 
 
 class TaskReader:
@@ -68,37 +72,47 @@ class TaskReader:
         ledger: Ledger,
         *,
         snapshot_seconds: float,
-        on_snapshot: Callable[[], None] = lambda: None,
+        on_snapshot: Callable[[TaskReader], Awaitable[None]] = _ignore,
+        archive_url: str | None = None,
     ) -> None:
-        """`on_snapshot` is called each time the state has been stored, and must not block for long."""
+        """`on_snapshot` is awaited each time the state has been stored; the state rests meanwhile.
+
+        `archive_url`: where what a stream no longer holds is read, and what late feedback is about.
+        """
         self.task = task
         self.rules: Rules = rules_of(settings)
-        self.state = TaskState(task)
         self.leading = False
         """Whether this process holds the task's lease."""
-        self.replayed = 0
-        """Records left out since they had been read before."""
-        self.unreadable = 0
-        """Records that could not be decoded; passed over."""
         self.conflicts = 0
         """Times when another monitor had stored a snapshot meanwhile."""
         self.stored_at = 0.0
-        self._drift_alpha = settings.watch.drift_false_alarms
+        self.reports = {"written": 0, "failed": 0}
+        """Reports that this process has written by itself, or failed to, counted by who writes them."""
+        self.reviews = ReviewQueue(task, ledger, self.rules)
+        """What a person should look at."""
+        self._teacher = settings.teacher
         self._journal = journal
         self._leases = leases
         self._ledger = ledger
         self._reviewer = Reviewer(task, ledger, self.rules, settings.watch)
         self._forgetting = Forgetting(task, ledger, settings.privacy.retention_days)
+        self._streams = [stream_name(task, kind) for kind in _KINDS]
+        self._truths = stream_name(task, Kind.FEEDBACK)
+        self.intake = Intake(task, self.rules, self._forgetting, ledger)
+        """Counts what was left out, and why."""
+        self.history = History(self._streams, archive_url, ledger)
+        """Counts what came from the archive."""
+        days, hours = settings.watch.feedback_days, settings.watch.feedback_wait_hours
+        look_up = None if archive_url is None else FeedbackArchive(archive_url, ledger, task, self.rules, days).look_up
+        self._feedback = FeedbackJoin(task, self.rules, self.intake.recent, look_up, wait_hours=hours)
         self._snapshot_seconds = snapshot_seconds
         self._on_snapshot = on_snapshot
-        self._position = Position()
         self._revision = -1
         self._stored = 0.0
         self._reviewed = 0.0
-        self._changed = False
-        self._drifting: asyncio.Task[list[Score]] | None = None
-        self._drifting_of = ""
-        self._up = True
+        self._drifting: tuple[Window, asyncio.Task[Verdict]] | None = None
+        self.up = True
+        """Whether the last round went through."""
 
     async def run(self) -> None:
         """Read until cancelled. Redis or the ledger being away does not end it."""
@@ -107,27 +121,34 @@ class TaskReader:
             try:
                 await self._round()
             except (RedisError, SQLAlchemyError, StateError) as error:
-                if self._up:
+                if self.up:
                     _log.warning("watching_stopped", task=self.task, error=str(error) or type(error).__name__)
-                self._up = False
+                self.up = False
+                await self._on_snapshot(self)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
                 continue
-            if not self._up:
+            if not self.up:
                 _log.info("watching_again", task=self.task)
-            self._up, delay = True, _FIRST_DELAY
+            self.up, delay = True, _FIRST_DELAY
 
     async def stop(self) -> None:
         """After `run` has ended: store what was read, and give the lease to the next one."""
         if self._drifting is not None:
-            await asyncio.wait([self._drifting])
+            await asyncio.wait([self._drifting[1]])
             self._take_drift()
+        self.intake.changed |= await self._feedback.stop(self.state, time.time())
         try:
             if self.leading:
                 await self._store()
             await self._leases.give_back(self._lease)
         except (RedisError, SQLAlchemyError) as error:
             _log.warning("snapshot_not_stored", task=self.task, error=str(error), effect="the rest is read again")
+
+    @property
+    def state(self) -> TaskState:
+        """What the records have come to."""
+        return self.intake.state
 
     @property
     def open_alarms(self) -> dict[str, Severity]:
@@ -142,14 +163,15 @@ class TaskReader:
         """Hold the lease, read, review, score a window, store: each where it is time."""
         if not await self._leases.take(self._lease):
             self.leading, self._revision = False, -1
+            await self._on_snapshot(self)
             await asyncio.sleep(1.0)
             return
         if not self.leading or self._revision < 0:
             await self._load()
             self.leading = True
-        await self._meet_redis()
         await self._read()
         self._watch_drift()
+        self._join_feedback()
         now = time.monotonic()
         tripped = is_due(self.state, self.rules) and now - self._reviewed >= _REVIEW_SECONDS
         if tripped or now - self._stored >= self._snapshot_seconds:
@@ -160,82 +182,50 @@ class TaskReader:
     async def _load(self) -> None:
         """Begin from the last snapshot. Raises StateError where it was written by another Tutelage."""
         found = await asyncio.to_thread(self._ledger.snapshots.load, self.task, NAME)
-        self._position, self.state = Position(), TaskState(self.task)
-        self._revision = found.revision if found is not None else 0
+        state, position = TaskState(self.task), Position()
         if found is not None:
-            self.state = decode_state(found.state, self.task)
-            self._position = msgspec.convert(found.position, Position)
-        self._stored, self._changed = time.monotonic(), False
-        _log.info("watching", task=self.task, revision=self._revision, champion=self.state.champion)
-
-    async def _meet_redis(self) -> None:
-        """Another Redis, or one that lost its data, is read from the start; offsets tell what was read before."""
-        incarnation = await self._journal.incarnation()
-        if incarnation != self._position.incarnation:
-            self._position.incarnation, self._position.entries = incarnation, {}
+            state = decode_state(found.state, self.task)
+            position = msgspec.convert(found.position, Position)
+        else:
+            await self.history.leave(position)
+        state.money.price_at(await asyncio.to_thread(price_of, self._teacher))  # settings may have changed meanwhile
+        self.intake.state, self.intake.position, self.intake.changed = state, position, False
+        self._revision, self._stored = found.revision if found is not None else 0, time.monotonic()
+        _log.info("watching", task=self.task, revision=self._revision, champion=state.champion)
 
     async def _read(self) -> None:
-        after = {
-            stream: self._position.entries.get(stream, START)
-            for stream in (stream_name(self.task, kind) for kind in _KINDS)
-        }
-        found = await self._journal.read_many(after, _READ_ENTRIES, _BLOCK_MS)
-        for stream, entries in found.items():
+        """Take what is next: from the archive where the streams no longer hold it, else from the streams."""
+        position = self.intake.position
+        position.meet(await self._journal.incarnation())
+        full = self.state.feedback.is_full
+        if position.catching_up:
+            await (asyncio.sleep(_BLOCK_MS / 1000) if full else self.history.catch_up(self.intake))
+            return
+        after = {stream: position.after(stream) for stream in self._streams if not (full and stream == self._truths)}
+        for stream, entries in (await self._journal.read_many(after, _READ_ENTRIES, _BLOCK_MS)).items():
             for entry in entries:
-                await self._take(stream, entry)
-
-    async def _take(self, stream: str, entry: Entry) -> None:
-        """Take an entry's records that were not read before, and move the position behind it."""
-        offsets = self._position.offsets.setdefault(stream, {})
-        have = offsets.get(entry.source, 0)
-        if entry.end <= have:
-            self.replayed += entry.count
-        else:
-            for end, payload in entry.frames():
-                if end <= have:
-                    self.replayed += 1
-                    continue
-                await self._observe(payload)
-                offsets[entry.source] = end  # together with the record: what follows may raise
-        self._position.entries[stream] = entry.id
-        self._changed = True
-        await asyncio.sleep(0)  # so that a scrape is answered while much is read
-
-    async def _observe(self, payload: bytes) -> None:
-        try:
-            record = decode(payload)
-        except StateError as error:
-            self.unreadable += 1
-            _log.error("unreadable_record", task=self.task, error=str(error))
-            return
-        if not isinstance(record, Exchange | Comparison):
-            return
-        record = self._forgetting.emptied(record)
-        version = self.state.unknown_version(record)
-        if version is not None:
-            trust = await asyncio.to_thread(self._ledger.trust, self.task, version)
-            self.state.begin(version, self.rules, trust)
-        if isinstance(record, Comparison):
-            self.state.observe(record, self.rules)
-        else:
-            self.state.observe_exchange(record, self.rules)
+                if position.finds_gap(stream, entry):
+                    _log.warning("stream_was_trimmed", task=self.task, stream=stream, records=position.gaps[stream])
+                    return
+                await self.intake.take(stream, entry)
 
     async def _review(self) -> None:
         self._reviewed = time.monotonic()
         await asyncio.to_thread(self._reviewer.review, self.state, time.time())
+        await asyncio.to_thread(self.reviews.fill, self.state, time.time())
 
     async def _forget(self) -> None:
         """After a review, whose alarms may quote what must go."""
         now = time.time()
         if await asyncio.to_thread(self._forgetting.is_due, now):
-            self._changed |= bool(await asyncio.to_thread(self._forgetting.forget, self.state, now))
+            self.intake.changed |= bool(await asyncio.to_thread(self._forgetting.forget, self.state, now))
 
     async def _store(self) -> None:
         """Store state and position together; where somebody else has, begin from theirs."""
         self._stored = time.monotonic()
-        if self._changed:
+        if self.intake.changed:
             state = encode_state(self.state)
-            position: dict[str, Any] = msgspec.to_builtins(self._position)
+            position: dict[str, Any] = msgspec.to_builtins(self.intake.position)
             stored = await asyncio.to_thread(
                 lambda: self._ledger.snapshots.save(
                     self.task, NAME, after=self._revision, position=position, state=state, at=time.time()
@@ -247,28 +237,41 @@ class TaskReader:
                 _log.warning("another_monitor_reads", task=self.task, effect="its snapshot is taken over")
                 return
             self._revision += 1
-            self._changed = False
+            self.intake.changed = False
             self.stored_at = time.time()
-        self._on_snapshot()
+        await self._on_snapshot(self)
+
+    def _join_feedback(self) -> None:
+        read = self.intake.position.offsets.get(self._truths, {})
+        self.intake.changed |= self._feedback.step(self.state, read, time.time())
 
     def _watch_drift(self) -> None:
         """Have a full window scored in a thread, one at a time, and take what came of the last."""
         self._take_drift()
         drift = self.state.drift
-        if self._drifting is None and drift.full:
-            window, drift.full, self._drifting_of = drift.full, [], drift.version
-            work = asyncio.to_thread(score_window, drift.reference, window, self._drift_alpha, self._revision)
-            self._drifting = asyncio.create_task(work, name=f"drift-{self.task}")
+        if self._drifting is None and drift.full is not None and drift.reference is not None:
+            window, drift.full, rules = drift.full, None, self.rules.drift
+            work = asyncio.to_thread(
+                score_window,
+                drift.reference,
+                window,
+                drift.season,
+                list(drift.unsure),
+                rules,
+                seed=drift.opened,
+                called=drift.drifted > 0,
+            )
+            self._drifting = window, asyncio.create_task(work, name=f"drift-{self.task}")
 
     def _take_drift(self) -> None:
-        if self._drifting is None or not self._drifting.done():
+        if self._drifting is None or not self._drifting[1].done():
             return
-        task, self._drifting = self._drifting, None
+        (window, task), self._drifting = self._drifting, None
         if task.cancelled():
             return
         error = task.exception()
         if error is not None:
             _log.error("drift_not_scored", task=self.task, error=repr(error))
-        elif self._drifting_of == self.state.drift.version:
-            self.state.drift.note(task.result(), self._drift_alpha)
-        self._changed = True
+        else:
+            self.state.drift.note(task.result(), window, self.rules.drift)
+        self.intake.changed = True

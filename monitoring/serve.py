@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+from typing import Final
 
 import structlog
 
@@ -11,10 +13,15 @@ from core.journal import Journal
 from core.lease import Leases
 from core.ledger import Ledger
 from core.role import run_role
-from core.role_pages import role_pages
+from core.role_pages import role_pages_beside
 from core.settings import Settings, load_settings
+from core.verdicts import keep_carrying
 from monitoring.metrics import Metrics
+from monitoring.notify import open_notifier
 from monitoring.reader import TaskReader
+from monitoring.report.keeper import ReportKeeper
+
+_SWITCH_SECONDS: Final = 0.0005
 
 _log = structlog.get_logger("tutelage.monitor")
 
@@ -26,11 +33,13 @@ async def watch_until_stopped(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
     ledger = Ledger(settings.ledger_url)
     ledger.migrate()
+    notifier = open_notifier(settings, ledger)
     leases = Leases(settings.redis.address)
     readers: list[TaskReader] = []
     metrics = Metrics(readers)
     # A journal each: a reader that waits for news holds its connection.
     journals = [Journal.connect(settings.redis.address) for _ in settings.tasks]
+    outgoing = Journal.connect(settings.redis.address)
     for journal, (name, task) in zip(journals, settings.tasks.items(), strict=True):
         readers.append(
             TaskReader(
@@ -40,14 +49,20 @@ async def watch_until_stopped(settings: Settings) -> None:
                 leases,
                 ledger,
                 snapshot_seconds=settings.monitor.snapshot_seconds,
-                on_snapshot=metrics.draw,
+                on_snapshot=metrics.redraw,
+                archive_url=settings.archive_url,
             )
         )
     metrics.draw()
+    # A scrape is answered by a thread of its own, which should not wait five milliseconds for each turn.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     address = settings.monitor
     try:
-        async with role_pages("monitor", address.host, address.port, lambda: metrics.text) as pages:
+        async with role_pages_beside("monitor", address.host, address.port, lambda: metrics.text) as pages:
             running = [asyncio.create_task(reader.run(), name=f"watch-{reader.task}") for reader in readers]
+            running.append(asyncio.create_task(keep_carrying(ledger, outgoing), name="carry-verdicts"))
+            running.append(asyncio.create_task(notifier.run(leases), name="notify"))
+            running.append(asyncio.create_task(ReportKeeper(settings, readers).run(), name="report"))
             _log.info("monitor_started", pages=pages)
             await stopped.wait()
             for work in running:
@@ -56,7 +71,7 @@ async def watch_until_stopped(settings: Settings) -> None:
             for reader in readers:
                 await reader.stop()
     finally:
-        for journal in journals:
+        for journal in (*journals, outgoing):
             await journal.close()
         await leases.close()
         ledger.close()

@@ -17,12 +17,21 @@ from typing import Final
 import msgspec
 
 from core.ledger import Trust
-from core.records import Answerer, Comparison, Exchange
-from monitoring.drift_windows import DriftWindows, Features
+from core.records import Answerer, Comparison, Exchange, Reason
+from monitoring.confident_wrongness import Who
+from monitoring.drift.watch import DriftWatch
+from monitoring.feedback.answered import Answered
+from monitoring.feedback.state import FeedbackState
+from monitoring.golden import GoldenWatch
+from monitoring.money import Money
+from monitoring.noise_ceiling import NoiseCeiling
 from monitoring.rules import Rules
+from monitoring.speed import Speed
+from monitoring.staleness import Freshness, Staleness
 from monitoring.statistics.detector import Mark
 from monitoring.traffic import Traffic
 from monitoring.version import VersionState, begin
+from monitoring.volume import Volume
 
 _VERSIONS: Final = 3
 _SEEN: Final = 10_000
@@ -77,7 +86,10 @@ class TaskState(msgspec.Struct):
     """The last few, the one that was used last at the end."""
     seen: SeenIds = msgspec.field(default_factory=SeenIds)
     traffic: Traffic = msgspec.field(default_factory=Traffic)
-    drift: DriftWindows = msgspec.field(default_factory=DriftWindows)
+    volume: Volume = msgspec.field(default_factory=Volume)
+    money: Money = msgspec.field(default_factory=Money)
+    speed: Speed = msgspec.field(default_factory=Speed)
+    drift: DriftWatch = msgspec.field(default_factory=DriftWatch)
     alarms: dict[str, OpenAlarm] = {}
     """By cause."""
     exchanges: dict[str, int] = {}
@@ -88,6 +100,13 @@ class TaskState(msgspec.Struct):
     """The version that answers, or answered last, a canary's share: what clients received of it is served agreement."""
     next_champion: str = ""
     in_a_row: int = 0
+    ceiling: NoiseCeiling = msgspec.field(default_factory=NoiseCeiling)
+    """How often the teacher agrees with itself."""
+    golden: GoldenWatch = msgspec.field(default_factory=GoldenWatch)
+    """What its answers to the golden set say of the teacher."""
+    feedback: FeedbackState = msgspec.field(default_factory=FeedbackState)
+    feedback_freshness: Freshness = msgspec.field(default_factory=Freshness)
+    staleness: Staleness = msgspec.field(default_factory=Staleness)
     last_exchange: float = 0.0
     last_comparison: float = 0.0
     """When the newest ones were answered and compared, in seconds since the epoch."""
@@ -115,10 +134,15 @@ class TaskState(msgspec.Struct):
             self.duplicates += 1
             return
         self.last_comparison = max(self.last_comparison, comparison.compared_at)
+        self.volume.add_comparison(comparison)
+        self.money.add_comparison(comparison)
         version = comparison.student.version
         counts = self.versions[version].observe(comparison, rules)
+        self.versions[version].freshness.compared(comparison, rules)
+        if counts and comparison.again is not None:
+            self.ceiling.add(comparison, rules)
         if counts and version == self.challenger != self.champion and self.watched is not None:
-            self.watched.served_by_challenger(comparison)
+            self.watched.served_by_challenger(comparison, rules)
 
     def observe_exchange(self, exchange: Exchange, rules: Rules) -> None:
         """Take one exchange, which must not be taken twice."""
@@ -130,19 +154,42 @@ class TaskState(msgspec.Struct):
             self.challenger = exchange.canary
         elif student is not None:
             self._note_champion(student.version)
+        if student is not None:
+            self.versions[student.version].predicted.see(exchange)
         if answered is Answerer.NOBODY:
             return
         self.traffic.add(answered, student.label if student is not None else None)
+        self.volume.add(exchange)
+        self.money.add(exchange)
+        self.speed.add(exchange)
+        self.feedback.answered(exchange, rules)
         if answered is Answerer.TEACHER and self.watched is not None:
-            self.watched.served_by_teacher()
+            self.watched.served_by_teacher(exchange, rules)
         if student is None:
+            if exchange.reason is Reason.TEMPLATE_MISMATCH:
+                self.drift.add_mismatch()
             return
         version = self.versions[student.version]
-        version.drawn += exchange.shadow and answered is Answerer.STUDENT
-        if student.version == self.champion and rules.drift_window:
-            length = len(exchange.text) if exchange.text is not None else None
-            label = student.label if student.label in rules.positions else "other"
-            self.drift.add(student.version, Features(label, student.confidence, length), rules.drift_window)
+        version.expected.add(student.label if student.label in rules.positions else "other", student.confidence)
+        if answered is Answerer.STUDENT:
+            version.drawn += exchange.shadow
+            version.freshness.exchange(exchange.at)
+            self.feedback_freshness.exchange(exchange.at)
+        if student.version == self.champion and rules.drift.window:
+            self.drift.add(exchange, student, rules.drift)
+
+    def learnt(self, answered: Answered, truth: str, rules: Rules) -> None:
+        """Hear of an exchange whose truth has become known by feedback; once for each."""
+        if answered.answered_by is Answerer.STUDENT:
+            self.feedback_freshness.came(self.last_exchange)  # it came now, whenever that was asked
+        version = self.versions.get(answered.version)
+        if version is None:
+            return
+        by_student = answered.answered_by is Answerer.STUDENT
+        confidence = answered.confidence if by_student else answered.teacher_confidence
+        if confidence is not None:
+            who = Who.STUDENT if by_student else Who.TEACHER
+            version.wrongness.judged(who, answered.label == truth, confidence, answered.label, rules)
 
     def _note_champion(self, version: str) -> None:
         """The version that answers; another one is believed after a few exchanges without the old one between them."""
@@ -152,5 +199,12 @@ class TaskState(msgspec.Struct):
         self.in_a_row = self.in_a_row + 1 if version == self.next_champion else 1
         self.next_champion = version
         if self.in_a_row >= _IN_A_ROW or not self.champion:
+            self._hand_level_on(version)
             self.champion, self.in_a_row = version, 0
             self.versions[version] = self.versions.pop(version)  # to the end
+
+    def _hand_level_on(self, version: str) -> None:
+        """A new champion is held to what the one before could do at its best, or had to live up to itself."""
+        before = self.watched
+        if before is not None and version in self.versions:
+            self.versions[version].earlier_level = max(before.earlier_level, before.baseline.overall)

@@ -7,13 +7,18 @@ import sys
 import typer
 
 from core.errors import TutelageError
+from tutelage.commands.advise import advise
 from tutelage.commands.alarms import alarms
+from tutelage.commands.economics import economics
 from tutelage.commands.forget import forget
 from tutelage.commands.init import init
 from tutelage.commands.keys import keys
 from tutelage.commands.label import label
 from tutelage.commands.monitor import monitor
+from tutelage.commands.power import power
 from tutelage.commands.promote import promote
+from tutelage.commands.report import report
+from tutelage.commands.review import review
 from tutelage.commands.roles import archiver, gateway, student
 from tutelage.commands.rollback import rollback
 from tutelage.commands.runs import runs
@@ -37,9 +42,11 @@ def build_app() -> typer.Typer:
     )
     for everyday in (up, status, forget):
         app.command()(everyday)
+    for question in (advise, economics):
+        app.command(rich_help_panel="Whether it pays")(question)
     for step in (init, label, train, students):
         app.command(rich_help_panel="A task, from data to student")(step)
-    for decision in (alarms, runs, promote, rollback):
+    for decision in (power, alarms, report, review, runs, promote, rollback):
         app.command(rich_help_panel="Watching and deciding")(decision)
     app.add_typer(templates(), name="templates", rich_help_panel="Watching and deciding")
     app.add_typer(keys(), name="keys", rich_help_panel="Who may ask")

@@ -3,7 +3,7 @@
 1. *Find* the exchanges: in the archive, the journal and this machine's logs.
 2. Write *tombstones*. From here on nothing of them is archived any more, and roles elsewhere clear what they hold.
 3. Hollow the records that are on their way: logs, then the journal.
-4. Clear what was made of them: data sets of runs, the monitor's examples, alarms.
+4. Clear what was made of them: data sets of runs, the monitor's examples, alarms, reviews.
 5. Remove them from the archive. This comes last, since the archive is what a second attempt finds them by.
 6. Audit, in numbers alone.
 
@@ -107,6 +107,8 @@ class Forgetter:
             forget_in_snapshot(self._ledger, task, tombstones.has) for task in tasks
         )
         done.removed["examples of alarms"] = self._ledger.alarms.drop_examples(tombstones.has)
+        done.removed["reviews"] = self._ledger.reviews.drop(tombstones.has)
+        done.removed["texts of golden sets"] = self._ledger.golden.drop_examples(tombstones.has)
         done.removed["examples of templates"] = self._ledger.unknown_templates.drop_examples(
             lambda task, exchange, user: (
                 tombstones.has(exchange) or tombstones.has_user(user, task, minted_at(exchange))

@@ -7,7 +7,11 @@ from core.ledger.alarms import Alarm, Alarms, AlarmState, Severity
 from core.ledger.archive_index import ArchiveFile, ArchiveIndex, Move
 from core.ledger.canaries import Canaries, Canary
 from core.ledger.forgotten import DataDeletion, Forgotten, Tombstones
+from core.ledger.golden import Golden, GoldenExample, GoldenRound, GoldenSet
 from core.ledger.keys import ApiKey, Keys
+from core.ledger.notifications import Notification, Notifications
+from core.ledger.review import Review, ReviewState, Right, Why
+from core.ledger.reviews import REVIEW_SOURCE, Reviews
 from core.ledger.runs import Run, Runs, RunState
 from core.ledger.snapshots import Snapshot, Snapshots
 from core.ledger.spend import Spend, Spends
@@ -17,6 +21,7 @@ from core.ledger.thresholds import Threshold, Thresholds
 from core.ledger.unknown_templates import UnknownTemplate, UnknownTemplates
 
 __all__ = [
+    "REVIEW_SOURCE",
     "AcceptedTemplate",
     "Alarm",
     "AlarmState",
@@ -29,9 +34,19 @@ __all__ = [
     "Canary",
     "DataDeletion",
     "Forgotten",
+    "Golden",
+    "GoldenExample",
+    "GoldenRound",
+    "GoldenSet",
     "Keys",
     "Ledger",
     "Move",
+    "Notification",
+    "Notifications",
+    "Review",
+    "ReviewState",
+    "Reviews",
+    "Right",
     "Run",
     "RunState",
     "Runs",
@@ -47,5 +62,6 @@ __all__ = [
     "Trust",
     "UnknownTemplate",
     "UnknownTemplates",
+    "Why",
     "templates_in_force",
 ]

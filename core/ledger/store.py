@@ -22,7 +22,10 @@ from core.ledger.archive_index import ArchiveIndex
 from core.ledger.audit import write_audit
 from core.ledger.canaries import Canaries
 from core.ledger.forgotten import REVISION, Forgotten
+from core.ledger.golden import Golden
 from core.ledger.keys import Keys
+from core.ledger.notifications import Notifications
+from core.ledger.reviews import SEQUENCE, Reviews
 from core.ledger.runs import Runs
 from core.ledger.snapshots import Snapshots
 from core.ledger.spend import Spends
@@ -76,8 +79,12 @@ class Ledger:
         """The archive's part."""
         self.alarms = Alarms(self._engine)
         """The alarms."""
+        self.notifications = Notifications(self._engine)
+        """What was told about them."""
         self.snapshots = Snapshots(self._engine)
         """The states of those that read the journal."""
+        self.reviews = Reviews(self._engine)
+        """What waits for a person's verdict, and the verdicts."""
         self.runs = Runs(self._engine)
         """The retrainings."""
         self.thresholds = Thresholds(self._engine)
@@ -92,6 +99,8 @@ class Ledger:
         """The API keys."""
         self.spend = Spends(self._engine)
         """What keys and tasks have spent."""
+        self.golden = Golden(self._engine)
+        """The texts that teachers are asked again and again."""
         self.forgotten = Forgotten(self._engine, self._forgetting_key)
         """What must be forgotten."""
 
@@ -105,6 +114,7 @@ class Ledger:
             self._create_tables()
             schema = int(self._setting("schema", str(SCHEMA)))
             self._setting(REVISION, "0")
+            self._setting(SEQUENCE, "0")
         except OperationalError as error:
             raise StartupError(
                 f"the ledger {self._engine.url!r} cannot be opened ({error.orig}); set `ledger.url` to a database that "

@@ -179,6 +179,18 @@ alarms: Final = Table(
     ),
 )
 
+notifications: Final = Table(
+    "notifications",
+    metadata,
+    Column("alarm", String(64), primary_key=True),
+    Column("event", String(16), primary_key=True),  # `opened`, `escalated` or `resolved`
+    Column("channel", String(64), primary_key=True),
+    Column("attempts", Integer, nullable=False),  # that failed
+    Column("tried", Double, nullable=False),  # the last one
+    Column("sent", Double),  # null: not yet
+    Column("error", Text, nullable=False),
+)
+
 snapshots: Final = Table(
     "snapshots",
     metadata,
@@ -249,4 +261,70 @@ unknown_templates: Final = Table(
     Column("among", BigInteger, nullable=False),  # all requests of the task meanwhile
     Column("first_seen", Double, nullable=False),
     Column("last_seen", Double, nullable=False),
+)
+
+golden_sets: Final = Table(
+    "golden_sets",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),  # counted from 1; only the newest of a task is kept
+    Column("source", String(16), nullable=False),  # `files` or `traffic`
+    Column("teacher", String(32), nullable=False),  # digest of all that says who is asked, and how
+    Column("texts", String(32), nullable=False),  # digest of the files' texts
+    Column("frozen_at", Double, nullable=False),
+    Column("baseline", Integer, nullable=False),  # the round with which the comparison begins
+)
+
+golden_examples: Final = Table(
+    "golden_examples",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("set", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("text", Text, nullable=False),  # empty: it had to be forgotten
+    Column("label", String(512), nullable=False),  # the truth; empty: not known
+    Column("exchange", String(64), nullable=False),  # empty: of a file
+)
+
+golden_rounds: Final = Table(
+    "golden_rounds",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("set", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("owner", String(64), nullable=False),  # the worker that asks
+    Column("started", Double, nullable=False),
+    Column("finished", Double),  # null: under way
+    Column("answers", Text, nullable=False),  # JSON, by the example's number
+    Column("cost_usd", Double, nullable=False),
+)
+
+reviews: Final = Table(
+    "reviews",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("task", String(64), nullable=False),
+    Column("exchange", String(64), nullable=False),
+    Column("why", String(16), nullable=False),  # `disagreement` or `red_team`
+    Column("version", String(64), nullable=False),
+    Column("student", String(512), nullable=False),  # its label; empty: none was asked
+    Column("teacher", String(512), nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("teacher_confidence", Double),  # null: not known
+    Column("probability", Double, nullable=False),  # with which it was drawn; 0: it was not drawn but chosen
+    Column("drawn_from", Double, nullable=False),  # of answers in which the teacher was at least so confident
+    Column("cluster", String(64), nullable=False),
+    Column("text", Text, nullable=False),  # empty: it may not be kept
+    Column("created", Double, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("verdict", String(512), nullable=False),
+    Column("right", String(16)),  # `student`, `teacher`, `both` or `neither`; null: not judged
+    Column("actor", String(256), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("judged", Double),  # or skipped
+    Column("feedback", String(64), nullable=False),  # the feedback's id
+    Column("sequence", BigInteger),  # place in the outbox; null: not judged
+    Index("reviews_once", "task", "exchange", unique=True),
+    Index("reviews_by_state", "task", "state"),
+    Index("reviews_outbox", "sequence", unique=True),
 )

@@ -94,12 +94,18 @@ def _inner_model(annotation: Any) -> Any:
 def _anchored(settings: Settings, folder: Path) -> Settings:
     """Resolve the paths of data files against the settings file's folder, and `state` against the working folder."""
     tasks = {name: _anchored_task(task, folder) for name, task in settings.tasks.items()}
-    return settings.model_copy(update={"tasks": tasks, "state": settings.state.resolve()})
+    update: dict[str, Any] = {"tasks": tasks, "state": settings.state.resolve()}
+    urls = settings.notify.apprise_urls_file
+    if urls is not None:
+        update["notify"] = settings.notify.model_copy(update={"apprise_urls_file": folder / urls})
+    return settings.model_copy(update=update)
 
 
 def _anchored_task(task: TaskSettings, folder: Path) -> TaskSettings:
     data = {name: [folder / path for path in getattr(task.data, name)] for name in DataSettings.model_fields}
     update: dict[str, Any] = {"data": task.data.model_copy(update=data)}
+    if task.watch.golden:
+        update["watch"] = task.watch.model_copy(update={"golden": [folder / path for path in task.watch.golden]})
     probe = task.teacher.linear_probe
     if probe is not None:
         anchored = probe.model_copy(update={"examples": [folder / path for path in probe.examples]})

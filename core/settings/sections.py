@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -231,3 +232,40 @@ class MonitorSettings(Section):
     """Port to bind for its metrics."""
     snapshot_seconds: float = Field(5.0, gt=0)
     """How often its statistics are written down, with how far it has read; metrics are drawn up as often."""
+
+
+class NotifySettings(Section):
+    """Who is told about alarms, and how. Without any of the channels nobody is; `tutelage alarms` shows all of them."""
+
+    alertmanager_url: str | None = None
+    """Base URL of an Alertmanager, such as http://127.0.0.1:9093: alarms are posted to its `/api/v2/alerts`."""
+    alertmanager_authorization_env: str | None = None
+    """Name of the environment variable with the value of the `Authorization` header that it asks for."""
+    resend_seconds: float = Field(60.0, gt=0)
+    """How often Alertmanager is told again of open alarms. It takes an alarm of which it has not heard for four times
+    as long for over."""
+    apprise_urls_env: str | None = None
+    """Name of the environment variable with URLs of Apprise, separated by spaces or line breaks: Slack, mail,
+    PagerDuty, webhooks and a hundred more (https://appriseit.com/services/). They hold secrets, so they do not stand
+    here."""
+    apprise_urls_file: Path | None = None
+    """A file with such URLs, one a line; `#` begins a comment."""
+    link: str | None = None
+    """Where a person finds an alarm, with `{id}` for its id, such as https://tutelage.example.org/alarms/{id}. By
+    default messages name the command that shows it."""
+    examples: bool = False
+    """Whether messages quote exchanges, where `privacy.store: full` lets them be kept."""
+
+    @field_validator("alertmanager_url")
+    @classmethod
+    def _url_holds_no_secret(cls, url: str | None) -> str | None:
+        if url is not None and "@" in url.partition("://")[2].partition("/")[0]:
+            raise ValueError("it holds a user or password; name a variable with them in alertmanager_authorization_env")
+        return url
+
+    @field_validator("link")
+    @classmethod
+    def _link_has_one_hole(cls, link: str | None) -> str | None:
+        if link is not None and "{id}" not in link:
+            raise ValueError("it holds no {id}; write it where the alarm's id belongs")
+        return link

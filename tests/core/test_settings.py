@@ -33,6 +33,7 @@ def test_a_file_and_the_environment_make_the_settings(tmp_path, monkeypatch):
         ({"tasks": {"d": TASK | {"templates": [{"messages": [{"role": "user", "contant": ""}]}]}}}, "mean 'content'?"),
         ({"tasks": {"d": TASK | {"templates": [{"messages": [{"role": "user", "content": "x"}]}]}}}, "has no hole"),
         ({"tasks": {"d": TASK | {"labels": ["a", "a"]}}}, "a label occurs twice"),
+        ({"tasks": {"d": TASK | {"watch": {"confident_from": [0.9, 1.5]}}}}, "between 0 and 1"),
         ({"tasks": {}}, "there is no task"),
         ({"tasks": {"d": TASK | {"aliases": ["e"]}, "e": TASK}}, "the model name 'e' is used by 'd' and by 'e'"),
         ({"tasks": {"../d": TASK}}, "tasks"),

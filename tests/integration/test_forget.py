@@ -15,7 +15,7 @@ from core.archive import Archive
 from core.archiver import Archiver
 from core.ids import mint
 from core.journal import Journal
-from core.ledger import Alarm, Ledger, Severity
+from core.ledger import Alarm, GoldenExample, GoldenSet, Ledger, Review, Severity, Why
 from core.locallog import LogWriter
 from core.privacy import Privacy
 from core.records import (
@@ -144,6 +144,26 @@ class House:
             )
         )  # fmt: skip
 
+    def ask_people(self, *comparisons: Comparison) -> None:
+        """A review queue that holds these comparisons, the first of them judged."""
+        self.ledger.reviews.add(
+            [
+                Review(
+                    f"rv_{one.exchange}", "desk", one.exchange, Why.DISAGREEMENT, "1", "refund", "order", 0.9, None,
+                    probability=0.0, drawn_from=0.0, cluster="", text=one.text or "", created=0.0,
+                )
+                for one in comparisons
+            ]
+        )  # fmt: skip
+        assert self.ledger.reviews.judge(
+            f"rv_{comparisons[0].exchange}", "order", actor="cli:al", note=SECRET, at=1_750_000_000.0
+        )
+
+    def ask_daily(self, *exchanges: Exchange) -> None:
+        """A golden set that was taken from these exchanges."""
+        texts = [GoldenExample(at, one.text or "", exchange=one.id) for at, one in enumerate(exchanges)]
+        assert self.ledger.golden.freeze(GoldenSet("desk", 1, "traffic", "t", "", 0.0), texts)
+
     def forget(self, *arguments: str) -> dict[str, int]:
         result = CliRunner().invoke(
             build_app(), ["forget", *arguments, "--yes", "--json", "--config", str(self.config)]
@@ -210,6 +230,8 @@ def test_nothing_of_a_user_is_left_anywhere(whole_house):
     late = house.exchange(f"{SECRET}, again", "jo")
     run = house.teach(gone, kept)
     house.watch(*comparisons)
+    house.ask_people(*comparisons)
+    house.ask_daily(gone, kept)
     assert len(house.holding(SECRET)) > 8
 
     removed = house.forget("--user", "jo")
@@ -218,8 +240,10 @@ def test_nothing_of_a_user_is_left_anywhere(whole_house):
         "records in logs": 4,
         "records in the journal": 3,
         "examples of runs": 1,
-        "examples of the monitor": 1,
+        "examples of the monitor": 2,  # one waits for the review queue as well
         "examples of alarms": 1,
+        "reviews": 1,
+        "texts of golden sets": 1,
         "examples of templates": 0,
         "archived comparisons": 1,
         "archived feedback": 1,
@@ -243,6 +267,8 @@ def test_nothing_of_a_user_is_left_anywhere(whole_house):
     assert snapshot is not None
     assert [example.exchange for example in snapshot[0].versions["1"].examples] == [kept.id]
     assert snapshot[0].versions["1"].number == 2  # numbers stay
+    assert [one.exchange for one in house.ledger.reviews.find("desk")] == [kept.id]
+    assert house.ledger.reviews.outbox(0) == []
     entry = next(entry for entry in house.ledger.audit_trail() if entry.action == "forget")
     assert '"jo"' not in json.dumps(entry.detail)
     assert gone.id not in json.dumps(entry.detail)

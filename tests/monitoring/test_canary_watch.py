@@ -101,6 +101,6 @@ def test_once_promoted_it_goes_on_with_its_own_statistics(watch):
 
 def test_a_state_of_before_is_read(watch):
     watch.run(20, watch.champion)
-    stored = msgspec.to_builtins(watch.state, builtin_types=(bytes,))
+    stored = msgspec.msgpack.decode(msgspec.msgpack.encode(watch.state))
     del stored["challenger"]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(stored), type=TaskState).challenger == ""

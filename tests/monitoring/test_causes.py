@@ -239,7 +239,7 @@ def test_causes_settings_and_documents_know_the_same_names(ledger):
     names = [cause.name for cause in standard_causes("desk", ledger, task_settings().watch)]
     assert names == list(SIGNALS)
     text = (ROOT / "docs" / "watching.md").read_text(encoding="utf-8")
-    rows = {name: text.split(f"| `{name}` |")[1].split("\n")[0].rpartition("| ")[2] for name in names}
+    rows = {name: text.rsplit(f"| `{name}` |", 1)[1].split("\n")[0].rpartition("| ")[2] for name in names}
     allowed = get_args(get_args(WatchSettings.model_fields["retrain_on"].annotation)[0])
     assert {name for name, retrains in rows.items() if "never" not in retrains} == set(allowed)
     assert [name for name, retrains in rows.items() if "yes" in retrains] == WatchSettings().retrain_on

@@ -168,7 +168,7 @@ async def test_a_correction_is_found_across_restarts_and_an_emptied_redis(house:
         await house.source.ship_again()
         await house.ship(house.feedback(exchange.id, LABELS[0], source="review"))
         await until(lambda: settled(reader.state, 3))
-        assert reader.intake.replayed == 3
+        assert reader.intake.replayed >= 3  # more where the reader met the stream before all of it was there again
     wanted = dict.fromkeys((FeedbackOutcome.COUNTED, FeedbackOutcome.CORRECTED, FeedbackOutcome.REPEATED), 1)
     assert outcomes(stored(house.ledger)) == wanted
     assert answers(stored(house.ledger)) == {"student": 1, "student right": 1}

@@ -14,7 +14,7 @@ from monitoring.snapshot import NAME, encode_state, read_snapshot
 from monitoring.state import TaskState
 from tests.support.monitoring_world import NOON, World, task_settings, trust_rows
 
-RULES = rules_of(task_settings())
+RULES = rules_of(task_settings(review_queue=0))
 
 
 @pytest.fixture

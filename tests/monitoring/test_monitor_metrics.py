@@ -9,16 +9,38 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.journal import Journal
 from core.lease import Leases
-from monitoring.exposition import Exposition
+from monitoring.exposition import Page, render
 from monitoring.metrics import Metrics
 from monitoring.reader import TaskReader
 from tests.support.monitoring_world import LABELS, World, task_settings
 
-ALLOWED = {"task", "version", "class", "estimand", "span", "outcome", "answered_by", "signal", "cause"}
+ALLOWED = {"band", "task", "version", "class", "estimand", "span", "outcome", "answered_by", "signal", "cause"} | {
+    "band",
+    "who",
+    "source",
+    "judge",
+    "confidence",
+    "why",
+    "answerer",
+    "by",
+    "cell",
+    "bins",
+    "bin",
+    "state",
+    "right",
+    "le",
+    "part",
+}
 
 
 def families(text: bytes):
     return {family.name: family for family in text_string_to_metric_families(text.decode())}
+
+
+def written(*pages: Page) -> bytes:
+    for page in pages:
+        page.finish()
+    return render(pages)
 
 
 async def test_the_page_says_how_the_task_is_doing(ledger, world: World):
@@ -32,11 +54,11 @@ async def test_the_page_says_how_the_task_is_doing(ledger, world: World):
     assert "tutelage_monitor_agreement" not in empty
     assert math.isnan(empty["tutelage_monitor_last_comparison_timestamp_seconds"].samples[0].value)
     reader.state.begin("1", reader.rules, {})
-    for _ in range(300):
-        exchange, comparison = world.pair(drawn=True)
+    for _ in range(3000):
+        exchange, comparison = world.pair()
         reader.state.observe_exchange(exchange, reader.rules)
-        assert comparison is not None
-        reader.state.observe(comparison, reader.rules)
+        if comparison is not None:
+            reader.state.observe(comparison, reader.rules)
     metrics.draw()
     first = metrics.text
     found = families(first)
@@ -55,16 +77,38 @@ async def test_the_page_says_how_the_task_is_doing(ledger, world: World):
 
 
 def test_the_text_is_escaped_and_nothing_known_is_nan():
-    page = Exposition()
-    page.gauge("a", "Text.", None, {"task": 'x"\\\ny'})
-    page.counter("b_total", "More.", 3, {"task": "x"})
-    text = page.render().decode()
+    page, other = Page('x"\\\ny'), Page("z")
+    page.gauge("a", "Text.", None)
+    page.counter("b_total", "More.", 3, {"class": "c"})
+    other.gauge("a", "Text.", 2)
+    text = written(page, other).decode()
     assert text.splitlines() == [
-        "# HELP a Text.",
-        "# TYPE a gauge",
-        'a{task="x\\"\\\\\\ny"} NaN',
-        "# HELP b_total More.",
-        "# TYPE b_total counter",
-        'b_total{task="x"} 3.0',
+        "# HELP tutelage_monitor_a Text.",
+        "# TYPE tutelage_monitor_a gauge",
+        'tutelage_monitor_a{task="x\\"\\\\\\ny"} NaN',
+        'tutelage_monitor_a{task="z"} 2.0',
+        "# HELP tutelage_monitor_b_total More.",
+        "# TYPE tutelage_monitor_b_total counter",
+        'tutelage_monitor_b_total{task="x\\"\\\\\\ny",class="c"} 3.0',
     ]
     assert re.fullmatch(r"[\x20-\x7e\n]+", text)
+
+
+def test_lines_are_kept_as_long_as_their_stamp():
+    drawn = []
+
+    def draw(part: Page) -> None:
+        drawn.append(1)
+        part.gauge("a", "Text.", len(drawn))
+
+    page = Page("x")
+    page.keep("key", 1, draw)
+    again = Page("x", page)
+    again.keep("key", 1, draw)
+    assert written(again) == written(page)
+    moved = Page("x", again)
+    moved.keep("key", 2, draw)
+    assert written(moved).endswith(b" 2.0\n")
+    after_a_gap = Page("x", Page("x", moved))
+    after_a_gap.keep("key", 2, draw)
+    assert len(drawn) == 3, "what one page did not draw is forgotten"

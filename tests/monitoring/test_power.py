@@ -37,14 +37,14 @@ def _delays(detector: Detector, level: Level | None, baseline: float, agreement:
     """Delays of forty streams through the product's own classes."""
     found = []
     for seed in range(40):
-        one, learnt = Detector(detector.bets), None if level is None else Level(cells=dict(level.cells))
+        one, learnt = Detector(detector.bets), None if level is None else Level(counts=dict(level.counts))
         rng = np.random.default_rng(1000 + seed)
         for number in range(1, 5000):
             agrees = bool(rng.random() < agreement)
-            expected = baseline if learnt is None else learnt.expected(0)
+            expected = baseline if learnt is None else learnt.expected("a")
             one.observe(agrees, 1.0, expected, _MARK)
             if learnt is not None:
-                learnt.learn(0, agrees, 1.0, number)
+                learnt.learn("a", agrees, 1.0, number)
             if one.value >= limit:
                 found.append(number)
                 break
@@ -53,7 +53,7 @@ def _delays(detector: Detector, level: Level | None, baseline: float, agreement:
 
 def test_a_learnt_level_is_left_as_fast_as_the_simulation_says() -> None:
     limit, margin = 4e6, 0.01
-    level = Level(cells={0: (350.0, 5000.0)})
+    level = Level(counts={0: (350.0, 5000.0)})
     real = _delays(Detector(bets_beyond(margin)), level, 0.0, 0.83, limit)
     said = delay_from_level(5000, 0.93, 0.10, limit, 5000, margin=margin)
     assert said.median == pytest.approx(np.median(real), rel=0.12)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
 
 import httpx
 import msgspec
@@ -17,42 +15,11 @@ import pytest
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.journal import Journal, stream_name
-from core.lease import Leases
-from core.ledger import Ledger
-from core.records import Comparison, Exchange, Kind, encode
-from monitoring.reader import TaskReader
-from monitoring.state import TaskState
+from core.journal import Journal
+from core.records import Exchange
 from tests.support.monitoring_world import LABELS, task_settings, trust_rows
 from tests.support.processes import ROOT, wait_for, write_settings
-
-STREAMS: dict[type, str] = {
-    Exchange: stream_name("desk", Kind.EXCHANGE),
-    Comparison: stream_name("desk", Kind.COMPARISON),
-}
-
-
-class Source:
-    """Ships without a log, in batches; keeps what it shipped, to ship it again."""
-
-    def __init__(self, journal: Journal, name: str = "log_a") -> None:
-        self.journal, self.name, self.offset = journal, name, 0
-        self.shipped: list[tuple[int | None, int, dict[str, list[tuple[int, bytes]]]]] = []
-
-    async def ship(self, *pairs) -> None:
-        batches: dict[str, list[tuple[int, bytes]]] = {}
-        before = self.offset or None
-        for pair in pairs:
-            for record in pair:
-                if record is not None:
-                    self.offset += 10
-                    batches.setdefault(STREAMS[type(record)], []).append((self.offset, encode(record)))
-        self.shipped.append((before, self.offset, batches))
-        assert await self.journal.ship(self.name, before, self.offset, batches) == self.offset
-
-    async def ship_again(self) -> None:
-        for before, end, batches in self.shipped:
-            assert await self.journal.ship(self.name, before, end, batches) == end
+from tests.support.reading import STREAMS, Source, counted, reading, stored, until
 
 
 @pytest.fixture
@@ -60,43 +27,6 @@ async def journal(redis_url):
     journal = Journal.connect(redis_url)
     yield journal
     await journal.close()
-
-
-@contextlib.asynccontextmanager
-async def reading(redis_url, ledger, *, kill: bool = False, **options) -> AsyncIterator[TaskReader]:
-    """A reader at work; with `kill` it ends without storing anything, as by a kill."""
-    journal, leases = Journal.connect(redis_url), Leases(redis_url, 0.5)
-    reader = TaskReader(
-        "desk", task_settings(**options), journal, leases, ledger, snapshot_seconds=60.0 if kill else 0.1
-    )
-    task = asyncio.create_task(reader.run())
-    try:
-        yield reader
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        if not kill:
-            await reader.stop()
-        await leases.close()
-        await journal.close()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - a counter has no event
-            await asyncio.sleep(0.01)
-
-
-def stored(ledger: Ledger) -> TaskState | None:
-    found = ledger.snapshots.load("desk", "monitor")
-    return None if found is None else msgspec.msgpack.decode(found.state, type=TaskState)
-
-
-def counted(state: TaskState | None) -> tuple[int, int]:
-    if state is None or state.watched is None:
-        return 0, 0
-    return state.watched.number, sum(state.exchanges.values())
 
 
 async def test_it_reads_stores_and_goes_on(redis_url, journal, ledger, world):
@@ -111,7 +41,7 @@ async def test_it_reads_stores_and_goes_on(redis_url, journal, ledger, world):
     await source.ship(*(world.pair(drawn=True) for _ in range(5)))
     async with reading(redis_url, ledger) as reader:
         await until(lambda: counted(reader.state) == (35, 35))
-        assert reader.replayed == 0
+        assert reader.intake.replayed == 0
 
 
 async def test_what_was_not_stored_is_read_again_and_counts_once(redis_url, journal, ledger, world):
@@ -139,7 +69,7 @@ async def test_an_emptied_redis_changes_nothing(redis_url, journal, ledger, worl
         await source.ship_again()
         await source.ship(*(world.pair(drawn=True) for _ in range(3)))
         await until(lambda: counted(reader.state) == (23, 23))
-        assert reader.replayed >= 40
+        assert reader.intake.replayed >= 40
         assert reader.state.duplicates == 0
 
 
@@ -198,7 +128,7 @@ async def test_damaged_records_and_a_ledger_that_is_away_do_not_end_it(redis_url
     monkeypatch.setattr(ledger.snapshots, "load", away)
     async with reading(redis_url, ledger) as reader:
         await until(lambda: counted(reader.state) == (1, 1))
-        assert reader.unreadable == 1
+        assert reader.intake.unreadable == 1
 
 
 async def test_an_alarm_reaches_the_ledger_from_the_stream(redis_url, journal, ledger, world):
@@ -217,14 +147,19 @@ async def test_an_alarm_reaches_the_ledger_from_the_stream(redis_url, journal, l
 
 async def test_windows_are_scored_beside_the_reading(redis_url, journal, ledger, world):
     source = Source(journal)
-    async with reading(redis_url, ledger, drift_window=100) as reader:
-        await source.ship(*(world.pair(drawn=False) for _ in range(300)))
+    watch = {"drift_window": 100, "drift_window_minutes": 0, "drift_reference_hours": 0}
+    async with reading(redis_url, ledger, **watch) as reader:
+        await source.ship(*(world.pair(drawn=False) for _ in range(400)))
         await until(lambda: bool(reader.state.drift.scores), 40)
         assert {score.signal for score in reader.state.drift.scores} == {
             "label_psi",
             "label_jensen_shannon",
             "confidence_wasserstein",
             "length_wasserstein",
+            "words_wasserstein",
+            "non_letters_wasserstein",
+            "oov_wasserstein",
+            "template_mismatch",
         }
 
 

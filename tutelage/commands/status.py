@@ -64,6 +64,9 @@ def _table(settings: Settings, ledger: Ledger, name: str) -> Table:
         ("answers from", _threshold(settings, ledger, name, state)),
         ("canary", _canary(ledger, name)),
         *_agreements(state, error),
+        ("noise ceiling", _ceiling(state, error)),
+        ("teacher", _teacher(settings, name, state)),
+        ("fresh", _fresh(state)),
         ("teacher answers", "-" if state is None else f"{state.traffic.teacher_share():.0%} of the last exchanges"),
         ("sampling", _sampling(settings, name, state)),
         ("open alarms", _alarms(ledger, name)),
@@ -126,6 +129,40 @@ def _mean(mean: WeightedMean, error: float) -> str:
     if interval is None:
         return "nothing compared"
     return f"{interval.estimate:.1%} [{interval.lower:.1%}, {interval.upper:.1%}] of {mean.count:,}"
+
+
+def _ceiling(state: TaskState | None, error: float) -> str:
+    """How often the teacher agrees with itself, and what that means for a student."""
+    from monitoring.noise_ceiling import attainable
+    from monitoring.statistics.confidence import confidence_sequence
+
+    interval = confidence_sequence(state.ceiling.mean, error) if state is not None else None
+    if state is None or interval is None:
+        return "not known yet: the teacher has not been asked twice"
+    asked = f"the teacher agrees with itself {_mean(state.ceiling.mean, error)}"
+    return f"{asked}; no student can be expected to reach more than {attainable(interval.upper):.1%}"
+
+
+def _teacher(settings: Settings, name: str, state: TaskState | None) -> str:
+    """What the golden set says."""
+    if not settings.task(name).asks_golden:
+        return "is not asked a golden set"
+    golden = state.golden if state is not None else None
+    if golden is None or not golden.asked_at:
+        return "its golden set has not been asked yet"
+    hours = (time.time() - golden.asked_at) / 3600
+    if golden.agreement is None:
+        return f"answered its golden set for the first time, {hours:,.0f} hours ago"
+    text = f"answered {golden.agreement:.1%} of its golden set as at first, {hours:,.0f} hours ago"
+    return f"has changed: it {text} (before: {golden.usual or 0.0:.1%})" if golden.changed is not None else text
+
+
+def _fresh(state: TaskState | None) -> str:
+    """What should have come to judge the student by, and has not."""
+    if state is None or not state.staleness.looked_at:
+        return "-"
+    sources = state.staleness.sources
+    return "nothing new of: " + ", ".join(one.replace("_", " ") for one in sources) if sources else "yes"
 
 
 def _sampling(settings: Settings, name: str, state: TaskState | None) -> str:
