@@ -8,6 +8,7 @@ from core.settings.fallback import FallbackSettings
 from core.settings.load import load_settings
 from core.settings.passthrough import PassthroughSettings
 from core.settings.privacy import PrivacySettings, RedactSettings
+from core.settings.retrain import RetrainSettings
 from core.settings.root import PASSTHROUGH, Settings
 from core.settings.sections import (
     ArchiveSettings,
@@ -31,15 +32,14 @@ from core.settings.task import (
     DistilSettings,
     LimitSettings,
     LinearProbeSettings,
-    RetrainSettings,
     ShadowSettings,
     TaskSettings,
     TeacherSettings,
     TemplateMessage,
     TemplateSettings,
     TrustSettings,
-    WatchSettings,
 )
+from core.settings.watch import WatchSettings
 
 __all__ = [
     "PASSTHROUGH",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,10 +11,10 @@ from core.labels import LabelSet
 from core.limits import Limits
 from core.settings.fallback import FallbackSettings
 from core.settings.privacy import PrivacySettings
+from core.settings.retrain import RetrainSettings
 from core.settings.sections import BreakerSettings, RetrySettings, Section, Timeouts
+from core.settings.watch import WatchSettings
 from core.templates import Template, compile_template
-
-_LEAST_WINDOW: Final = 100  # exchanges
 
 
 class TemplateMessage(Section):
@@ -128,67 +128,6 @@ class TrustSettings(Section):
     """A class with fewer held-out examples is not trusted."""
 
 
-class RetrainSettings(Section):
-    """When a student is taught again, what it may cost, and what a candidate must show."""
-
-    automatic: bool = True
-    """Whether alarms that ask for it start a run by themselves. Off, `tutelage runs --start` does. Needs
-    `privacy.store: full`: without texts nothing starts by itself, and asking for it here is an error."""
-    cooldown_minutes: float = Field(30.0, ge=0)
-    """The shortest time between the end of a run and the start of the next by itself."""
-    runs_per_day: int = Field(4, ge=0)
-    """Most runs that start by themselves in 24 hours."""
-    every_days: float | None = Field(None, gt=0)
-    """Start a run when the last one, and the last promotion, are so many days ago, also without any alarm. null: only
-    alarms and people start runs."""
-    attempts: int = Field(3, ge=1)
-    """How often a step of a run is begun before the run is given up."""
-    recent_texts: int = Field(2000, ge=0)
-    """A run that an alarm has started waits until recent traffic holds so many different texts to learn from: those
-    that the teacher has answered, and others as far as `label_budget` goes. 0: it waits for none."""
-    recent_wait_hours: float = Field(24.0, ge=0)
-    """But it waits no longer than this."""
-    label_budget: int = Field(2000, ge=0)
-    """Most teacher calls in a run that label recent traffic of which the teacher has not been asked."""
-    label_budget_usd: float | None = Field(5.0, ge=0)
-    """Dollars that these calls may cost at most; null: no limit."""
-    recent_hours: float = Field(24.0, gt=0)
-    """What counts as recent traffic where the alarm does not say since when things have changed."""
-    recent_weight: float = Field(2.0, gt=0)
-    """How much an example of recent traffic counts in training, where any other counts 1."""
-    max_examples: int = Field(50_000, ge=100)
-    """Most archived answers of the teacher that a run reads, the newest first."""
-    holdout: float = Field(0.25, gt=0, lt=0.9)
-    """Share of the data that judges a candidate and never teaches it."""
-    margin: float = Field(0.02, gt=0, lt=1)
-    """A candidate must be shown to agree with the teacher at most this much less often than the champion."""
-    alpha: float = Field(0.05, gt=0, lt=0.5)
-    """Chance that a candidate that is worse by the margin passes, over all candidates of one alarm together."""
-    class_fdr: float = Field(0.1, gt=0, lt=1)
-    """Of the classes that a candidate is said to hurt, the share that may be named by chance."""
-    max_latency_ms: float = Field(100.0, gt=0)
-    """Median time of a candidate for one text on the trainer's CPU, at most."""
-    max_size_mb: float = Field(2000.0, gt=0)
-    """Size of a candidate's folder, at most."""
-    trial_comparisons: int = Field(300, ge=1)
-    """Comparisons of live traffic on which champion and candidate are tried side by side."""
-    trial_minimum: int = Field(100, ge=1)
-    """With fewer than these when the trial's time is over, the candidate is refused."""
-    trial_hours: float = Field(72.0, gt=0)
-    """The longest that a trial lasts."""
-    canary_share: float = Field(0.05, ge=0, le=0.5)
-    """Share of live requests that a candidate answers after its trial, before it takes over: by the client's `user`, so
-    that a user stays on one version, or by request where there is none. Errors and time alone are watched, and what it
-    does not answer, the teacher does. 0: it takes over straight after its trial."""
-    canary_requests: int = Field(200, ge=0)
-    """Requests of which it is asked before it takes over. 0: it takes over straight after its trial."""
-    canary_hours: float = Field(24.0, gt=0)
-    """But this lasts no longer than this; it then takes over on what was seen, unless it was asked of none."""
-    canary_slowdown: float = Field(2.0, ge=1)
-    """It is refused where its answers are shown to take more than so many times the champion's at the same time, in the
-    median. Differences of less than 5 milliseconds are never held against it."""
-
-
 class ShadowSettings(Section):
     """Which of the student's answers the teacher is asked about as well, off the request path.
 
@@ -214,129 +153,6 @@ class ShadowSettings(Section):
     repeat: float = Field(0.02, ge=0, le=1)
     """Share of the comparisons, those that the cascade asked for included, for which the teacher is asked a second
     time, so that it is known how often it agrees with itself. This comes on top of `calls_per_hour`. 0: never."""
-
-
-class WatchSettings(Section):
-    """How a task's student is watched, and what an alarm does."""
-
-    interval_error: float = Field(0.05, gt=0, lt=0.5)
-    """Chance that an agreement's interval ever misses the truth, however often one looks."""
-    false_alarms: float = Field(0.01, gt=0, lt=0.5)
-    """Chance of a false alarm about agreement within `horizon` comparisons, over all detectors of the task together."""
-    horizon: int = Field(20_000, ge=100)
-    """Comparisons for which `false_alarms` is promised, counted as if each had the lowest sampling probability."""
-    margin: float = Field(0.01, ge=0, lt=0.5)
-    """Drops of agreement smaller than this are not looked for. A class, and what is served, may fall by so much;
-    student agreement that falls by less is an alarm by chance only."""
-    reference_comparisons: int = Field(10_000, ge=100)
-    """The lower bounds of agreement are learnt from a version's first so many comparisons. What is expected of student
-    agreement is learnt from all of them."""
-    recent_comparisons: int = Field(200, ge=20)
-    """What counts as recent agreement: the last so many to twice as many comparisons."""
-    burst_window: int = Field(200, ge=1)
-    """Near-duplicates among so many comparisons count as one."""
-    class_fdr: float = Field(0.1, gt=0, lt=1)
-    """Of the classes that an alarm names, the share that may be named by chance."""
-    withdraw: Literal["rejudged", "named", "none"] = "rejudged"
-    """From which classes an alarm takes trust at once. `named`: from those with evidence of loss. `rejudged`: also from
-    those which the rule of `trust` would not trust on what was seen since the change, so that something is done where
-    no class can be named yet. `none`: from none."""
-    max_fallback_share: float = Field(0.5, gt=0, le=1)
-    """Trust is not taken from so many classes that the teacher would answer more than this share; the alarm then says
-    which classes kept their trust all the same, and is critical."""
-    retrain_on: list[
-        Literal[
-            "student_agreement",
-            "class_agreement",
-            "served_agreement",
-            "below_earlier_level",
-            "feedback_accuracy",
-            "calibration",
-            "confident_wrongness",
-            "input_drift",
-        ]
-    ] = ["student_agreement", "class_agreement", "served_agreement", "below_earlier_level", "feedback_accuracy"]
-    """Alarms that ask for the student to be taught again; the others only warn. `input_drift` does so only once
-    agreement is shown to have fallen since the drift began. A changed teacher, a class that seems to be missing and
-    numbers that have grown stale never do: they need a person."""
-    cooldown_minutes: float = Field(30.0, ge=0)
-    """The shortest time between two alarms of one cause about one version."""
-    confident_from: list[float] = Field([0.8, 0.9, 0.95, 0.99], min_length=1, max_length=8)
-    """Confidences from which on the rate of wrong answers is reported, for student and teacher. A disagreement in which
-    the student was at least as sure as the lowest of them is kept for `tutelage review`."""
-    confident_alarm_from: float = Field(0.9, gt=0, lt=1)
-    """From this confidence on the rate of disagreements is watched, and reported by class. That it rises is an alarm
-    (`confident_wrongness`), which only warns."""
-    confident_false_alarms: float = Field(0.01, gt=0, lt=0.5)
-    """Chance of a false alarm of this kind within `horizon` comparisons."""
-    review_queue: int = Field(200, ge=0, le=10_000)
-    """Most disagreements that wait for a person's verdict. 0: none are kept."""
-    feedback_false_alarms: float = Field(0.01, gt=0, lt=0.5)
-    """Chance of a false alarm about accuracy on feedback (`feedback_accuracy`) within `horizon` of the student's
-    answers with feedback."""
-    feedback_wait_hours: float = Field(24.0, ge=0)
-    """How long feedback waits for its exchange to be archived before it is given up."""
-    feedback_days: float = Field(90.0, gt=0)
-    """How many days back an exchange is looked for that feedback calls by the completion's id of the upstream. One that
-    it calls by our id is found however old it is."""
-    calibration_margin: float = Field(0.05, ge=0, lt=0.5)
-    """How much the student's confidence may be above its agreement, in the mean over all inputs, before that is an
-    alarm (`calibration`)."""
-    calibration_false_alarms: float = Field(0.01, gt=0, lt=0.5)
-    """Chance of a false alarm of this kind within `horizon` comparisons."""
-    drift_window: int = Field(1000, ge=0)
-    """Exchanges in a window that is compared with the reference for drift, at least 100; 0 compares none. The reference
-    is made of a version's first exchanges, three times as many."""
-    drift_window_minutes: float = Field(10.0, ge=0)
-    """A window spans at least so long; where more exchanges come in that time, it is a random sample of them."""
-    drift_reference_hours: float = Field(24.0, ge=0)
-    """The reference spans at least so long; nothing is compared before."""
-    drift_false_alarms: float = Field(0.01, gt=0, lt=0.5)
-    """Chance that anything is called drift, or a new class suspected, within `drift_horizon` windows without drift."""
-    drift_horizon: int = Field(200, ge=1, le=10_000)
-    """Windows for which `drift_false_alarms` is promised."""
-    drift_season_weeks: float = Field(3.0, ge=0, le=26)
-    """Once calm windows span so many weeks, the mix of labels is compared with that of the same hours of the week;
-    until then, and for 0 always, with that of the whole reference."""
-    golden: list[Path] = []
-    """CSV or JSONL with `text`, and `label` where the truth is known: what the teacher is asked again and again, to see
-    whether it has changed. Without any, the first comparisons of the task's traffic are taken, where texts are kept."""
-    golden_size: int = Field(200, ge=20, le=2000)
-    """Most texts that are asked again."""
-    golden_hours: float | None = Field(24.0, gt=0)
-    """How often they are asked. null: never. Needs `teacher.data_may_leave: true`."""
-    golden_dollars: float | None = Field(1.0, gt=0)
-    """Dollars that asking all of them once may cost, where the teacher's price is known; what is left over then is not
-    asked. null: no limit."""
-    golden_false_alarms: float = Field(0.01, gt=0, lt=0.5)
-    """Chance that the teacher is ever called changed while it has not."""
-    hold_on_teacher_drift: bool = False
-    """Whether no retraining starts by itself as long as the teacher is called changed: a student would learn from
-    answers that nobody has looked at yet."""
-    stale_hours: float | None = Field(24.0, gt=0)
-    """Traffic that goes on for so long without anything fresh to judge it by is an alarm, and recent agreement is then
-    unknown (NaN). null: neither."""
-    report_hours: float | None = Field(24.0, ge=1, le=24 * 366)
-    """How long the windows are of which the monitor writes a report by itself (`tutelage report`), for each version
-    that answered in one: 24 is a day of UTC. null: none is written by itself."""
-    report_days: float | None = Field(90.0, gt=0)
-    """For how many days reports are kept after they were written. null: for good."""
-
-    @field_validator("confident_from")
-    @classmethod
-    def _are_confidences(cls, confidences: list[float]) -> list[float]:
-        if not all(0 < one < 1 for one in confidences):
-            raise ValueError("a confidence from which on answers count as sure lies between 0 and 1")
-        return confidences
-
-    @field_validator("drift_window")
-    @classmethod
-    def _windows_are_large_enough(cls, size: int) -> int:
-        if 0 < size < _LEAST_WINDOW:
-            raise ValueError(
-                f"a window of {size} exchanges shows nothing; give at least {_LEAST_WINDOW}, or 0 to compare none"
-            )
-        return size
 
 
 class LimitSettings(Section):
