@@ -34,7 +34,7 @@ _BAD: Final = 1 - traffic.AGREEMENT
 _DROPS: Final = {10: 1.4, 5: 1.6}
 """In points, with the most that the delay may be, in the oracle's."""
 _GOOD: Final = (5_000, 10_000)
-_UNKNOWN: Final = 200  # comparisons within which the change comes after these
+_UNKNOWN: Final = 800  # the change comes at most so many comparisons sooner or later: anywhere in any window
 _AFTER: Final = 4_000  # comparisons; a change that is not seen within them counts as seen then
 _WINDOWS: Final = (200, 400, 800, 1_600)
 _QUICK: Final = 0.8  # of a bound, where there are few streams
@@ -86,7 +86,7 @@ def measure(quick: bool, say: Callable[[str], None]) -> Part:
     for good in _GOOD[:1] if quick else _GOOD:
         for drop in _DROPS:
             setting = Setting(good, drop)
-            change = good + rng.integers(0, _UNKNOWN, streams)
+            change = good + rng.integers(-_UNKNOWN, _UNKNOWN, streams)
             agrees = _stream(rng, change, good + _UNKNOWN + _AFTER, drop)
             _ours(rng, setting, agrees, change)
             setting.note(ORACLE, _first_cusum(agrees, drop, cusum[drop]), change)
