@@ -25,7 +25,7 @@ _TASK: Final = "desk"
 _BATCH: Final = 100
 _SNAPSHOT_SECONDS: Final = 0.5
 _STREAM_BYTES: Final = 2**20
-_LONGEST_LIFE: Final = 2.5
+_LONGEST_LIFE: Final = 6.0
 _DEADLINE_SECONDS: Final = 300.0
 _ARCHIVED: Final = b'tutelage_monitor_archive_records_total{task="desk"}'
 

@@ -22,7 +22,7 @@ from monitoring.position import Position
 if TYPE_CHECKING:
     from core.archive import Archive, Row
 
-PAGE: Final = 10_000  # records of a stream
+PAGE: Final = 5_000  # records of a stream
 _CLOCK_SECONDS: Final = 3600.0
 
 

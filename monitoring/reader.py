@@ -31,9 +31,7 @@ from core.prices import price_of
 from core.records import Kind
 from core.settings import TaskSettings
 from monitoring.alarms import Reviewer
-from monitoring.drift.score import score_window
-from monitoring.drift.verdict import Verdict
-from monitoring.drift.window import Window
+from monitoring.drift.scoring import DriftScoring
 from monitoring.feedback.join import FeedbackJoin
 from monitoring.feedback.lookup import FeedbackArchive
 from monitoring.forgetting import Forgetting
@@ -45,11 +43,13 @@ from monitoring.rules import Rules, rules_of
 from monitoring.signals import is_due
 from monitoring.snapshot import NAME, decode_state, encode_state
 from monitoring.state import TaskState
+from monitoring.turns import Turns
 
 _KINDS: Final = (Kind.EXCHANGE, Kind.COMPARISON, Kind.FEEDBACK)
 _READ_ENTRIES: Final = 16
 _BLOCK_MS: Final = 250
 _REVIEW_SECONDS: Final = 0.2
+_LATEST: Final = 2.0  # intervals between snapshots, after which a reader waits for its turn instead of reading on
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
 
@@ -74,10 +74,12 @@ class TaskReader:
         snapshot_seconds: float,
         on_snapshot: Callable[[TaskReader], Awaitable[None]] = _ignore,
         archive_url: str | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`on_snapshot` is awaited each time the state has been stored; the state rests meanwhile.
 
         `archive_url`: where what a stream no longer holds is read, and what late feedback is about.
+        `turns` are shared by the readers of a process.
         """
         self.task = task
         self.rules: Rules = rules_of(settings)
@@ -110,7 +112,8 @@ class TaskReader:
         self._revision = -1
         self._stored = 0.0
         self._reviewed = 0.0
-        self._drifting: tuple[Window, asyncio.Task[Verdict]] | None = None
+        self._turns = turns if turns is not None else Turns()
+        self._drift = DriftScoring(task, self.rules.drift, self._turns.scoring)
         self.up = True
         """Whether the last round went through."""
 
@@ -134,9 +137,7 @@ class TaskReader:
 
     async def stop(self) -> None:
         """After `run` has ended: store what was read, and give the lease to the next one."""
-        if self._drifting is not None:
-            await asyncio.wait([self._drifting[1]])
-            self._take_drift()
+        self.intake.changed |= await self._drift.stop(self.state.drift)
         self.intake.changed |= await self._feedback.stop(self.state, time.time())
         try:
             if self.leading:
@@ -170,14 +171,16 @@ class TaskReader:
             await self._load()
             self.leading = True
         await self._read()
-        self._watch_drift()
+        self.intake.changed |= self._drift.step(self.state.drift)
         self._join_feedback()
         now = time.monotonic()
         tripped = is_due(self.state, self.rules) and now - self._reviewed >= _REVIEW_SECONDS
-        if tripped or now - self._stored >= self._snapshot_seconds:
-            await self._review()
-            await self._forget()
-            await self._store()
+        late = (now - self._stored) / self._snapshot_seconds
+        if tripped or late >= (_LATEST if self._turns.storing.locked() else 1):
+            async with self._turns.storing:
+                await self._review()
+                await self._forget()
+                await self._store()
 
     async def _load(self) -> None:
         """Begin from the last snapshot. Raises StateError where it was written by another Tutelage."""
@@ -244,34 +247,3 @@ class TaskReader:
     def _join_feedback(self) -> None:
         read = self.intake.position.offsets.get(self._truths, {})
         self.intake.changed |= self._feedback.step(self.state, read, time.time())
-
-    def _watch_drift(self) -> None:
-        """Have a full window scored in a thread, one at a time, and take what came of the last."""
-        self._take_drift()
-        drift = self.state.drift
-        if self._drifting is None and drift.full is not None and drift.reference is not None:
-            window, drift.full, rules = drift.full, None, self.rules.drift
-            work = asyncio.to_thread(
-                score_window,
-                drift.reference,
-                window,
-                drift.season,
-                list(drift.unsure),
-                rules,
-                seed=drift.opened,
-                called=drift.drifted > 0,
-            )
-            self._drifting = window, asyncio.create_task(work, name=f"drift-{self.task}")
-
-    def _take_drift(self) -> None:
-        if self._drifting is None or not self._drifting[1].done():
-            return
-        (window, task), self._drifting = self._drifting, None
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None:
-            _log.error("drift_not_scored", task=self.task, error=repr(error))
-        else:
-            self.state.drift.note(task.result(), window, self.rules.drift)
-        self.intake.changed = True

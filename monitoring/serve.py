@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import signal
 import sys
 from typing import Final
@@ -20,6 +22,7 @@ from monitoring.metrics import Metrics
 from monitoring.notify import open_notifier
 from monitoring.reader import TaskReader
 from monitoring.report.keeper import ReportKeeper
+from monitoring.turns import Turns
 
 _SWITCH_SECONDS: Final = 0.0005
 
@@ -36,7 +39,7 @@ async def watch_until_stopped(settings: Settings) -> None:
     notifier = open_notifier(settings, ledger)
     leases = Leases(settings.redis.address)
     readers: list[TaskReader] = []
-    metrics = Metrics(readers)
+    metrics, turns = Metrics(readers), Turns()
     # A journal each: a reader that waits for news holds its connection.
     journals = [Journal.connect(settings.redis.address) for _ in settings.tasks]
     outgoing = Journal.connect(settings.redis.address)
@@ -51,11 +54,11 @@ async def watch_until_stopped(settings: Settings) -> None:
                 snapshot_seconds=settings.monitor.snapshot_seconds,
                 on_snapshot=metrics.redraw,
                 archive_url=settings.archive_url,
+                turns=turns,
             )
         )
     metrics.draw()
-    # A scrape is answered by a thread of its own, which should not wait five milliseconds for each turn.
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    _be_responsive()
     address = settings.monitor
     try:
         async with role_pages_beside("monitor", address.host, address.port, lambda: metrics.text) as pages:
@@ -75,6 +78,16 @@ async def watch_until_stopped(settings: Settings) -> None:
             await journal.close()
         await leases.close()
         ledger.close()
+
+
+def _be_responsive() -> None:
+    """Let a scrape, which a thread of its own answers, not wait for much.
+
+    Neither five milliseconds for each turn, nor for the collector looking through all that was imported.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # DuckDB complains of what nobody collects in the end
 
 
 def main() -> int:

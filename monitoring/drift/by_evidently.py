@@ -6,18 +6,18 @@ holds the two together.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 
 from monitoring.drift.permutations import Floats
+from monitoring.evidently_import import import_evidently
 
 Sides = tuple[Sequence[str], Sequence[str]]
 
 
 def scores(labels: Sides, numbers: Mapping[str, tuple[Floats, Floats]]) -> dict[str, float]:
     """The scores of labels and numbers, each given as (reference, window), by signal. About half a second."""
-    os.environ["DO_NOT_TRACK"] = "1"  # read when Evidently is imported
+    import_evidently()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies
         import pandas as pd

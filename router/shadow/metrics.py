@@ -59,6 +59,12 @@ class ShadowMetrics:
             ("task",),
             registry=self._registry,
         )
+        self.swept = Counter(
+            "tutelage_shadow_swept",
+            "Exchanges that the journal had lost before they were compared, found in the archive.",
+            ("task",),
+            registry=self._registry,
+        )
         self.unreadable = Counter(
             "tutelage_shadow_unreadable", "Records that could not be decoded.", ("task",), registry=self._registry
         )

@@ -34,6 +34,7 @@ from router.shadow.memory import Memory
 from router.shadow.metrics import ShadowMetrics
 from router.shadow.pace import Pace
 from router.shadow.repeats import Repeats
+from router.shadow.sweep import Sweep
 from router.shadow.worker import CLAIM_SECONDS, ShadowWorker
 
 _log = structlog.get_logger(__name__)
@@ -47,6 +48,8 @@ class Shadow:
 
     def __init__(self, settings: Settings, claim_seconds: float = CLAIM_SECONDS) -> None:
         self.metrics = ShadowMetrics()
+        self.sweeps: list[Sweep] = []
+        """One a task, once started."""
         self._settings = settings
         self._claim_seconds = claim_seconds
         self._journal = Journal.connect(settings.redis.address)
@@ -84,6 +87,8 @@ class Shadow:
             comparer = self._comparer(name, task, self._writer, teacher, secret)
             worker = ShadowWorker(name, self._journal, consumer, comparer, self.metrics, self._claim_seconds)
             self._workers.append(worker)
+            sweep = Sweep(name, settings.archive_url, self._ledger, self._leases, comparer, self.metrics)
+            self.sweeps.append(sweep)
             if teacher is not None and task.asks_golden:
                 keepers.append(await self._keeper(name, task, teacher, consumer))
         await self._challengers.refresh()
@@ -91,6 +96,7 @@ class Shadow:
         self._shipping = asyncio.create_task(self._shipper.run())
         fresh = [self._challengers.keep_fresh(), self._templates.keep_fresh(settings.gateway.refresh_seconds)]
         work = [*fresh, *(worker.run() for worker in self._workers), *(keeper.run() for keeper in keepers)]
+        work += [sweep.run() for sweep in self.sweeps]
         self._working = [asyncio.create_task(each) for each in work]
 
     async def stop(self, drain_seconds: float = _DRAIN_SECONDS) -> None:

@@ -17,13 +17,13 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from core.archive import Archive
+from core.archive import Archive, Row
 from core.archive.columns import to_comparison
 from core.archiver import Archiver
 from core.ids import mint
 from core.journal import Journal, stream_name
 from core.labels import LabelSet, pack_floats, unpack_floats
-from core.ledger import Ledger
+from core.ledger import Ledger, Move
 from core.locallog import LogWriter
 from core.records import Answerer, Comparison, Exchange, Kind, Outcome, Reason, StudentAnswer, decode, encode
 from core.settings import Settings, load_settings
@@ -339,6 +339,36 @@ async def test_an_emptied_redis_loses_no_drawn_exchange_and_asks_about_none_twic
         await house.until_acknowledged()
     assert {comparison.exchange for comparison in found} == {each.id for each in (*first, *second)}
     assert len(house.teacher.requests) == 10
+
+
+async def test_what_the_journal_lost_is_found_in_the_archive_and_compared_once(make_house):
+    house = await make_house()
+    before = time.time() - 3600
+    lost, passed = [exchange(f"where is {n}", at=before + n) for n in range(3)], exchange(at=before, shadow=False)
+    cascade, young, old = cascaded(at=before), exchange(at=time.time()), exchange(at=before - 86_400)
+    compared = exchange("where was it", at=before)
+    comparison = Comparison(
+        mint("cmp"), "desk", compared.id, before, before + 1, Outcome.ANSWERED, 0.25, Answerer.STUDENT, compared.student
+    )
+    ledger = Ledger(house.settings.ledger_url)
+    ledger.migrate()
+    archive = Archive(house.settings.archive_url, ledger)
+    for stream, records in (
+        (EXCHANGES, [*lost, passed, cascade, young, old, compared]),
+        (stream_name("desk", Kind.COMPARISON), [comparison]),
+    ):
+        rows = [Row("log_gone", number, record) for number, record in enumerate(records, 1)]
+        assert archive.append(stream, rows, [Move(stream, "log_gone", 0, len(rows))], 100)
+    async with shadowing(house) as shadow, shadowing(house) as other:
+        assert await shadow.sweeps[0].sweep() == 4
+        found = await house.until_compared(4)
+        await until(lambda: _metric(shadow, "tutelage_shadow_swept_total") == 4)
+        assert await shadow.sweeps[0].sweep() == 0
+        await asyncio.sleep(0.3)
+        assert await other.sweeps[0].sweep() == 0, "it has seen them in the journal"
+    ledger.close()
+    assert {record.exchange for record in found} == {each.id for each in (*lost, cascade)}
+    assert len(house.teacher.requests) == 3
 
 
 async def test_a_challenger_answers_too(make_house, tmp_path):
