@@ -129,12 +129,12 @@ def test_a_rejected_template_is_counted_and_not_told_again(start):
 def test_where_no_text_may_be_kept_none_is(start, store):
     gateway = start(store=store)
     for text in TEXTS:
-        ask(gateway, text, user="ann")
+        ask(gateway, text, user="zebulon")
     gateway.wait(lambda: sum(one.requests for one in unknown(gateway)) == len(TEXTS))
     (seen,) = unknown(gateway)
     assert (seen.roles, seen.template, seen.example, seen.exchange) == (("system", "user"), None, (), "")
     stored = b"".join(path.read_bytes() for path in gateway.settings.state.glob("ledger.db*"))
-    assert not any(secret in stored for secret in (b"tickets of a bank", b"Ticket:", b"refund me", b"ann"))
+    assert not any(secret in stored for secret in (b"tickets of a bank", b"Ticket:", b"refund me", b"zebulon"))
     shown = command(gateway)
     assert f"privacy.store of desk is {store}" in shown
     config = gateway.settings.state.parent / "tutelage.yaml"
