@@ -26,6 +26,8 @@ _BATCH: Final = 100
 _SNAPSHOT_SECONDS: Final = 0.5
 _STREAM_BYTES: Final = 2**20
 _LONGEST_LIFE: Final = 6.0
+_AWAY_SECONDS: Final = 8.0
+"""How long there is no monitor in the end: until the archiver has surely trimmed what none of them has read."""
 _DEADLINE_SECONDS: Final = 300.0
 _ARCHIVED: Final = b'tutelage_monitor_archive_records_total{task="desk"}'
 
@@ -71,6 +73,7 @@ async def _survive(
                     await asyncio.sleep(moments.uniform(0.0, _LONGEST_LIFE))
                     monitor.kill()
                 say(f"killed {number + 1} times, {feed.truth.total:,} exchanges")
+            await asyncio.sleep(_AWAY_SECONDS)
         async with _started(house):
             deadline = time.monotonic() + _DEADLINE_SECONDS
             while not house.has_read(feed) and time.monotonic() < deadline:  # noqa: ASYNC110 - another process
