@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.statistics.detector import BETS
-from monitoring.statistics.level import MOST_STRATA
+from monitoring.statistics.detector import BETS, MOST_BASELINE
+from monitoring.statistics.level import MOST_STRATA, PRIOR
 from monitoring.statistics.weights import WeightedMean
 
 Floats = NDArray[np.floating[Any]]
@@ -16,7 +16,6 @@ Ints = NDArray[np.integer[Any]]
 Bools = NDArray[np.bool_]
 
 _BETS: Final[Floats] = np.array(BETS)[:, None]
-_MOST_BASELINE: Final = 0.995
 _HUGE: Final = 1e200
 _SHARES: Final[Floats] = np.geomspace(1e-4, 0.95, 24)  # of `monitoring.statistics.confidence`
 
@@ -25,8 +24,8 @@ class Levels:
     """`monitoring.statistics.level.Level` of many streams, none of them held."""
 
     def __init__(self, streams: int) -> None:
-        self._bad = np.full((streams, MOST_STRATA + 1), 0.5)
-        self._total = np.full_like(self._bad, 1.0)
+        self._bad = np.full((streams, MOST_STRATA + 1), PRIOR)
+        self._total = np.full_like(self._bad, 2 * PRIOR)
         self._rows = np.arange(streams)
 
     def step(self, stratum: Ints, agrees: Bools, weight: Floats, counts: Bools | None = None) -> Floats:
@@ -62,7 +61,7 @@ class Detectors:
         at = (self._rows, self._one if group is None else group)
         count, weighed, sums = self._count[at], self._weight[at], self._sums[:, *at]
         start = np.where(count > 0, weighed / np.maximum(count, 1), 1.0)
-        m = np.minimum(baseline, _MOST_BASELINE)
+        m = np.minimum(baseline, MOST_BASELINE)
         moved = np.minimum((1 + _BETS * (weight * (m - agrees) / (1 - m))) * (sums + start), _HUGE)
         took = np.ones(len(m), dtype=bool) if counts is None else counts
         self._sums[:, *at] = sums = moved if counts is None else np.where(counts, moved, sums)

@@ -12,13 +12,13 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from core import wire
-from core.backing_off import pause_before, reason_of, retry_after
 from core.budget import Budget, most_completion_tokens, worst_case
 from core.errors import BudgetExceededError, TeacherError, TeacherTimeoutError, UnreadableAnswerError
 from core.labels import LabelSet
 from core.prices import Price
 from core.settings import TeacherSettings
 from core.teacher import TeacherAnswer, label_request, read_answer
+from core.teacher_refusals import pause_before, reason_of, retry_after
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -7,6 +7,12 @@ from typing import Final
 
 _FIRST: Final = 0.1
 _LONGEST: Final = 5.0
+_DOUBLINGS: Final = 20
+
+
+def doubled(first: float, failures: int, longest: float) -> float:
+    """Seconds until the next try after so many failures in a row: `first`, twice that, …, never above `longest`."""
+    return min(first * 2.0 ** min(failures - 1, _DOUBLINGS), longest)
 
 
 class Backoff:

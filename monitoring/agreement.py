@@ -30,3 +30,8 @@ class Agreement(msgspec.Struct):
         if self.next.weight >= self.size:
             self.recent, self.recent_from = self.next, self.next_from
             self.next, self.next_from = WeightedMean(), number
+
+    def is_back(self, raised: int, baseline: float) -> bool:
+        """Whether the recent ones, all of them later than the comparison `raised` > 0, agree at `baseline` or above."""
+        estimate = self.recent.estimate
+        return self.recent_from >= raised > 0 and estimate is not None and estimate >= baseline

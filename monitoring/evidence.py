@@ -134,7 +134,6 @@ def describe(state: VersionState, evidence: Evidence, rules: Rules, reference: f
 
     Intervals since the change are descriptive: where it lies was estimated from the same comparisons.
     """
-    first = evidence.change.number if evidence.change is not None else 0
     lost = [row for row in evidence.classes if row.named]
     return {
         "baseline": round(reference, 4),
@@ -143,18 +142,24 @@ def describe(state: VersionState, evidence: Evidence, rules: Rules, reference: f
         "sure_agreement": summary(evidence.sure, rules.interval_error),
         "version_agreement": summary(state.student.whole, rules.interval_error),
         "classes": [_row(row) for row in sorted(lost, key=lambda row: row.p_value)],
-        "examples": [
-            {
-                "exchange": example.exchange,
-                "student": example.student,
-                "teacher": example.teacher,
-                "confidence": round(example.confidence, 4),
-                "text": example.text,
-            }
-            for example in sorted(state.examples, key=lambda example: -example.confidence)
-            if example.number >= first
-        ][:_EXAMPLES],
+        "examples": examples(state, evidence.change),
     }
+
+
+def examples(state: VersionState, change: Mark | None, least: float = 0.0) -> list[dict[str, Any]]:
+    """The most confident disagreements since `change` with a confidence of at least `least`, as JSON."""
+    first = change.number if change is not None else 0
+    return [
+        {
+            "exchange": example.exchange,
+            "student": example.student,
+            "teacher": example.teacher,
+            "confidence": round(example.confidence, 4),
+            "text": example.text,
+        }
+        for example in sorted(state.examples, key=lambda example: -example.confidence)
+        if example.number >= first and example.confidence >= least
+    ][:_EXAMPLES]
 
 
 def summary(mean: WeightedMean, error: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.backoff import Backoff
 from core.errors import StateError
 from core.journal import Journal, is_cancelled, stream_name
 from core.lease import Leases
@@ -50,8 +51,6 @@ _READ_ENTRIES: Final = 16
 _BLOCK_MS: Final = 250
 _REVIEW_SECONDS: Final = 0.2
 _LATEST: Final = 2.0  # intervals between snapshots, after which a reader waits for its turn instead of reading on
-_FIRST_DELAY: Final = 0.1
-_LONGEST_DELAY: Final = 5.0
 
 _log = structlog.get_logger("tutelage.monitor")
 
@@ -119,7 +118,7 @@ class TaskReader:
 
     async def run(self) -> None:
         """Read until cancelled. Redis or the ledger being away does not end it."""
-        delay = _FIRST_DELAY
+        backoff = Backoff()
         while not is_cancelled():
             try:
                 await self._round()
@@ -128,12 +127,12 @@ class TaskReader:
                     _log.warning("watching_stopped", task=self.task, error=str(error) or type(error).__name__)
                 self.up = False
                 await self._on_snapshot(self)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LONGEST_DELAY)
+                await backoff.pause()
                 continue
             if not self.up:
                 _log.info("watching_again", task=self.task)
-            self.up, delay = True, _FIRST_DELAY
+            self.up = True
+            backoff.reset()
 
     async def stop(self) -> None:
         """After `run` has ended: store what was read, and give the lease to the next one."""

@@ -79,13 +79,7 @@ def has_recovered(watched: VersionState, cause: str, alarm: OpenAlarm) -> bool:
 
     What a class lost, only a candidate or a person can give back: its answers are given no longer.
     """
-    student = watched.student
-    return (
-        cause == STUDENT
-        and student.recent_from >= alarm.raised > 0
-        and student.recent.estimate is not None
-        and student.recent.estimate >= watched.baseline.overall
-    )
+    return cause == STUDENT and watched.student.is_back(alarm.raised, watched.baseline.overall)
 
 
 def restart(watched: VersionState, cause: str) -> None:

@@ -23,10 +23,6 @@ class _Agreement(Cause):
         """Whether there is reason for an alarm."""
         return tripped(look.watched, self.name, look.rules)
 
-    def is_due(self, look: Look) -> bool:
-        """Whether the evidence is to be brought up to date."""
-        return look.known is not None and look.known.is_due(look.watched.number)
-
     def find(self, look: Look) -> Finding:
         """The evidence, as it is now."""
         watched, known = look.watched, look.known

@@ -29,10 +29,6 @@ class Overconfidence(Cause):
         """Whether there is reason for an alarm."""
         return look.watched.overconfidence.value >= look.rules.calibration_limit
 
-    def is_due(self, look: Look) -> bool:
-        """Whether the evidence is to be brought up to date."""
-        return look.known is not None and look.known.is_due(look.watched.number)
-
     def find(self, look: Look) -> Finding:
         """The evidence, as it is now."""
         over, calibration = look.watched.overconfidence, look.watched.calibration

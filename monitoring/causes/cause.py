@@ -83,9 +83,11 @@ class Cause(ABC):
         """The evidence, as it is now: for a new alarm, or to bring the open one up to date."""
 
     def is_due(self, look: Look) -> bool:
-        """Whether the open alarm's evidence is to be brought up to date. Not asked where there is none."""
-        del look
-        return False
+        """Whether the open alarm's evidence is to be brought up to date. Not asked where there is none.
+
+        By default whenever there are half as many comparisons more.
+        """
+        return look.known is not None and look.known.is_due(look.watched.number)
 
     def recovered(self, look: Look) -> str:
         """Why the open alarm may be closed, for a person to read; empty: it may not. This is the hysteresis."""

@@ -6,14 +6,13 @@ from typing import Any, Final
 
 from core.settings import WatchSettings
 from monitoring.causes.cause import Cause, Finding, Look
-from monitoring.evidence import summary
+from monitoring.evidence import examples, summary
 from monitoring.signals import WRONGNESS
 from monitoring.statistics.classes import benjamini_hochberg, drop_p
 from monitoring.statistics.detector import Mark
 from monitoring.statistics.weights import WeightedMean, less
 from monitoring.telling import interval, moment, percent
 
-_EXAMPLES: Final = 5
 _FEWEST: Final = 3  # sure answers of a class before anything is said of it by name
 
 
@@ -32,10 +31,6 @@ class ConfidentWrongnessRose(Cause):
         """Whether there is reason for an alarm."""
         return look.watched.wrongness.detector.value >= look.rules.confident_limit
 
-    def is_due(self, look: Look) -> bool:
-        """Whether the evidence is to be brought up to date."""
-        return look.known is not None and look.known.is_due(look.watched.number)
-
     def find(self, look: Look) -> Finding:
         """The evidence, as it is now."""
         wrongness = look.watched.wrongness
@@ -48,7 +43,7 @@ class ConfidentWrongnessRose(Cause):
             "sure_agreement": summary(overall, look.rules.interval_error),
             "version_sure_agreement": summary(wrongness.recent.whole, look.rules.interval_error),
             "classes": named,
-            "examples": _examples(look, change),
+            "examples": examples(look.watched, change, wrongness.level),
         }
         when = "since recording began" if change is None else f"since {moment(change.at)}"
         what = (
@@ -66,10 +61,7 @@ class ConfidentWrongnessRose(Cause):
     def recovered(self, look: Look) -> str:
         """Recent sure answers, all of them later than the alarm, agree as often as the baseline again."""
         wrongness, known = look.watched.wrongness, look.known
-        recent = wrongness.recent
-        estimate = recent.recent.estimate
-        fresh = known is not None and recent.recent_from >= known.raised > 0
-        if not fresh or estimate is None or estimate < wrongness.baseline.overall:
+        if known is None or not wrongness.recent.is_back(known.raised, wrongness.baseline.overall):
             return ""
         return "the sure answers agree with the teacher as often as before again"
 
@@ -104,22 +96,3 @@ def _since(look: Look, change: Mark | None) -> tuple[WeightedMean, list[dict[str
         if named
     ]
     return overall, sorted(rows, key=lambda row: row["p_value"])
-
-
-def _examples(look: Look, change: Mark | None) -> list[dict[str, Any]]:
-    first = change.number if change is not None else 0
-    sure = [
-        example
-        for example in look.watched.examples
-        if example.number >= first and example.confidence >= look.watched.wrongness.level
-    ]
-    return [
-        {
-            "exchange": example.exchange,
-            "student": example.student,
-            "teacher": example.teacher,
-            "confidence": round(example.confidence, 4),
-            "text": example.text,
-        }
-        for example in sorted(sure, key=lambda example: -example.confidence)[:_EXAMPLES]
-    ]

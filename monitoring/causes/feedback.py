@@ -34,10 +34,6 @@ class FeedbackAccuracy(Cause):
         feedback = _of(look)
         return feedback is not None and feedback.detector.value >= look.rules.feedback_limit
 
-    def is_due(self, look: Look) -> bool:
-        """Whether the evidence is to be brought up to date."""
-        return look.known is not None and look.known.is_due(look.watched.number)
-
     def find(self, look: Look) -> Finding:
         """The evidence, as it is now."""
         feedback = _of(look) or VersionFeedback()

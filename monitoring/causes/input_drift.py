@@ -45,7 +45,7 @@ class InputDrift(Cause):
     def is_due(self, look: Look) -> bool:
         """Whether the evidence is to be brought up to date."""
         confirmed = look.standing is not None and look.standing.evidence.get("confirmed", False)
-        return not confirmed and look.known is not None and look.known.is_due(look.watched.number)
+        return not confirmed and super().is_due(look)
 
     def find(self, look: Look) -> Finding:
         """The evidence, as it is now."""

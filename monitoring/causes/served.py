@@ -26,10 +26,6 @@ class ServedAgreement(Cause):
         """Whether there is reason for an alarm."""
         return tripped(look.watched, SERVED, look.rules)
 
-    def is_due(self, look: Look) -> bool:
-        """Whether the evidence is to be brought up to date."""
-        return look.known is not None and look.known.is_due(look.watched.number)
-
     def find(self, look: Look) -> Finding:
         """The evidence, as it is now."""
         watched, known = look.watched, look.known
@@ -49,17 +45,11 @@ class ServedAgreement(Cause):
 
     def recovered(self, look: Look) -> str:
         """Why the alarm may be closed; empty: it may not."""
-        served, known, standing = look.watched.served, look.known, look.standing
-        if (
-            known is None
-            or standing is None
-            or standing.evidence.get("withdrawn")
-            or standing.evidence.get("threshold")
-        ):
+        watched, known, standing = look.watched, look.known, look.standing
+        if known is None or standing is None:
             return ""
-        estimate = served.recent.estimate
-        fresh = served.recent_from >= known.raised > 0
-        if not fresh or estimate is None or estimate < look.watched.served_watch.baseline.overall:
+        took = standing.evidence.get("withdrawn") or standing.evidence.get("threshold")
+        if took or not watched.served.is_back(known.raised, watched.served_watch.baseline.overall):
             return ""
         return "what clients receive agrees as often as before again"
 

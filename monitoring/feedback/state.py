@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from core.backoff import doubled
 from core.records import Answerer, Exchange, Feedback
 from monitoring.feedback.accuracy import Judged, VersionFeedback, known
 from monitoring.feedback.answered import Answered
@@ -105,7 +106,7 @@ class FeedbackState(msgspec.Struct):
     def put_off(self, pending: Pending, now: float) -> None:
         """Look again later, after a pause that grows."""
         pending.tries += 1
-        pending.due = now + min(_FIRST_PAUSE * 2 ** min(pending.tries - 1, 20), _LONGEST_PAUSE)
+        pending.due = now + doubled(_FIRST_PAUSE, pending.tries, _LONGEST_PAUSE)
 
     def miss(self, pending: Pending, began: float, now: float, wait: float) -> None:
         """Nothing was found by the look that `began` then: look again, or give up `wait` seconds after it was given.

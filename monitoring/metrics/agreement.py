@@ -15,7 +15,7 @@ from monitoring.statistics.confidence import confidence_sequence
 from monitoring.statistics.prediction import PredictedMean
 from monitoring.statistics.prediction_interval import predicted_sequence, worst_case
 
-_WHAT: Final = "with the teacher, by estimand and span"
+_WHAT: Final = "agreement with the teacher, by estimand and span"
 
 
 def draw_agreement(page: Page, reader: TaskReader) -> None:

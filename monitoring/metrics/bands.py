@@ -29,4 +29,6 @@ def draw_bands(page: Page, reader: TaskReader) -> None:
 
 def _draw_band(page: Page, mean: WeightedMean, error: float, labels: dict[str, str]) -> None:
     interval = confidence_sequence(mean, error)
-    draw_interval(page, "band_agreement", "of the champion with the teacher, by its confidence", interval, labels)
+    draw_interval(
+        page, "band_agreement", "agreement of the champion with the teacher, by its confidence", interval, labels
+    )

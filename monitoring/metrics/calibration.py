@@ -7,6 +7,7 @@ from functools import partial
 
 from monitoring.exposition import Page
 from monitoring.metrics.classes import age
+from monitoring.metrics.detectors import draw_detector
 from monitoring.reader import TaskReader
 from monitoring.signals import CALIBRATION
 from monitoring.statistics.calibration import ece_of, noise_of
@@ -34,10 +35,7 @@ def draw_calibration(page: Page, reader: TaskReader) -> None:
     }
     for name, (text, score) in scores.items():
         page.gauge(name, text, score, labels)
-    signal = {"signal": CALIBRATION}
-    text = "Evidence that agreement fell below its baseline; of classes, the highest. An alarm at the limit."
-    page.gauge("detector", text, watched.overconfidence.value, signal)
-    page.gauge("detector_limit", "The detector's limit.", reader.rules.calibration_limit, signal)
+    draw_detector(page, CALIBRATION, watched.overconfidence.value, reader.rules.calibration_limit)
     _draw_expected(page, watched)
 
 

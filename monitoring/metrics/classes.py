@@ -33,7 +33,11 @@ def draw_classes(page: Page, reader: TaskReader) -> None:
 def _draw_class(page: Page, reader: TaskReader, label: str, mean: WeightedMean) -> None:
     interval = confidence_sequence(mean, reader.rules.interval_error)
     draw_interval(
-        page, "class_agreement", "of the champion's answers of a class with the teacher", interval, {"class": label}
+        page,
+        "class_agreement",
+        "agreement of the champion's answers of a class with the teacher",
+        interval,
+        {"class": label},
     )
 
 

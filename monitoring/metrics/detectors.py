@@ -27,7 +27,11 @@ def draw_detectors(page: Page, reader: TaskReader) -> None:
         {"version": watched.version},
     )
     for signal, value in ((STUDENT, watched.detector.value), (CLASSES, highest), (SERVED, served.detector.value)):
-        text = "Evidence that agreement fell below its baseline; of classes, the highest. An alarm at the limit."
-        page.gauge("detector", text, value, {"signal": signal})
-        limit = reader.rules.student_limit if signal == STUDENT else reader.rules.limit
-        page.gauge("detector_limit", "The detector's limit.", limit, {"signal": signal})
+        draw_detector(page, signal, value, reader.rules.student_limit if signal == STUDENT else reader.rules.limit)
+
+
+def draw_detector(page: Page, signal: str, value: float, limit: float) -> None:
+    """One detector's evidence beside its limit."""
+    text = "Evidence that agreement fell below its baseline; of classes, the highest. An alarm at the limit."
+    page.gauge("detector", text, value, {"signal": signal})
+    page.gauge("detector_limit", "The detector's limit.", limit, {"signal": signal})

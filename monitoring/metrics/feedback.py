@@ -10,9 +10,10 @@ from monitoring.exposition import Page
 from monitoring.feedback.accuracy import Answers, VersionFeedback, Whose
 from monitoring.feedback.exposure import DIMENSIONS
 from monitoring.feedback.state import FeedbackOutcome
+from monitoring.metrics.intervals import draw_interval
 from monitoring.reader import TaskReader
 from monitoring.statistics.classification import Classification, as_mean
-from monitoring.statistics.confidence import Interval, confidence_sequence
+from monitoring.statistics.confidence import confidence_sequence
 from monitoring.statistics.missing import reweighted, worst_case
 
 _REPORTED: Final = "Speaks of what was reported"
@@ -62,7 +63,9 @@ def _draw_accuracy(page: Page, reader: TaskReader, answers: Answers, labels: dic
         ("recent", recent.right, recent.total),
     ):
         interval = confidence_sequence(as_mean(right, total), reader.rules.interval_error)
-        _draw_share(page, "feedback_accuracy", f"right answers. {_REPORTED}", interval, labels | {"span": span})
+        draw_interval(
+            page, "feedback_accuracy", f"share of right answers. {_REPORTED}", interval, labels | {"span": span}
+        )
 
 
 def _draw_class(page: Page, *, reader: TaskReader, counts: Classification, label: str) -> None:
@@ -72,15 +75,8 @@ def _draw_class(page: Page, *, reader: TaskReader, counts: Classification, label
         ("feedback_recall", "what is of a class that the student answered so", counts.truth.get(label, 0)),
     ):
         interval = confidence_sequence(as_mean(hits, total), error)
-        _draw_share(page, name, f"{what}. {_REPORTED}", interval, labels)
+        draw_interval(page, name, f"share of {what}. {_REPORTED}", interval, labels)
     page.gauge("feedback_f1", "F1 of a class on feedback. Descriptive.", counts.f1(label), labels)
-
-
-def _draw_share(page: Page, name: str, what: str, interval: Interval | None, labels: dict[str, str]) -> None:
-    lower, estimate, upper = (None,) * 3 if interval is None else (interval.lower, interval.estimate, interval.upper)
-    page.gauge(name, f"Share of {what}.", estimate, labels)
-    page.gauge(name + "_lower", f"Lower limit, valid at all times, of the share of {what}.", lower, labels)
-    page.gauge(name + "_upper", f"Upper limit, valid at all times, of the share of {what}.", upper, labels)
 
 
 def _draw_bounds(page: Page, version: VersionFeedback, labels: dict[str, str]) -> None:

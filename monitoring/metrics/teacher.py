@@ -15,7 +15,7 @@ def draw_teacher(page: Page, reader: TaskReader) -> None:
     """The noise ceiling, the golden set's answers, and what has grown stale."""
     ceiling, golden, stale = reader.state.ceiling, reader.state.golden, reader.state.staleness
     interval = confidence_sequence(ceiling.mean, reader.rules.interval_error)
-    draw_interval(page, "noise_ceiling", "of the teacher with itself, asked the same again", interval, {})
+    draw_interval(page, "noise_ceiling", "agreement of the teacher with itself, asked the same again", interval, {})
     page.gauge(
         "attainable_agreement",
         "Agreement that no student is expected to exceed: the square root of the noise ceiling's upper limit.",

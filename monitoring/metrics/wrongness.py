@@ -10,12 +10,16 @@ from core.ledger import ReviewState, Right, Why
 from monitoring.confident_wrongness import Judge, Who, wrong
 from monitoring.exposition import Page
 from monitoring.metrics.classes import age
+from monitoring.metrics.detectors import draw_detector
+from monitoring.metrics.intervals import draw_interval
 from monitoring.reader import TaskReader
 from monitoring.signals import WRONGNESS
 from monitoring.statistics.weights import WeightedMean
 
-_WHAT: Final = "wrong, of the answers with at least this confidence: by whose they are and who judges"
-_WHAT_CLASS: Final = "wrong, of a class's answers from watch.confident_alarm_from on: by whose they are and who judges"
+_WHAT: Final = "share wrong, of the answers with at least this confidence: by whose they are and who judges"
+_WHAT_CLASS: Final = (
+    "share wrong, of a class's answers from watch.confident_alarm_from on: by whose they are and who judges"
+)
 
 
 def draw_wrongness(page: Page, reader: TaskReader) -> None:
@@ -25,10 +29,7 @@ def draw_wrongness(page: Page, reader: TaskReader) -> None:
             _draw_rates(page, reader, who, judge)
     watched = reader.state.watched
     if watched is not None:
-        text = "Evidence that agreement fell below its baseline; of classes, the highest. An alarm at the limit."
-        labels = {"signal": WRONGNESS}
-        page.gauge("detector", text, watched.wrongness.detector.value, labels)
-        page.gauge("detector_limit", "The detector's limit.", reader.rules.confident_limit, labels)
+        draw_detector(page, WRONGNESS, watched.wrongness.detector.value, reader.rules.confident_limit)
     _draw_queue(page, reader)
 
 
@@ -53,11 +54,7 @@ def _keep_rate(
 
 
 def _draw_rate(page: Page, name: str, what: str, mean: WeightedMean, error: float, labels: Mapping[str, str]) -> None:
-    rate = wrong(mean, error)
-    lower, estimate, upper = (None,) * 3 if rate is None else (rate.lower, rate.estimate, rate.upper)
-    page.gauge(name, f"Share {what}.", estimate, labels)
-    page.gauge(name + "_lower", f"Lower limit, valid at all times, of the share {what}.", lower, labels)
-    page.gauge(name + "_upper", f"Upper limit, valid at all times, of the share {what}.", upper, labels)
+    draw_interval(page, name, what, wrong(mean, error), labels)
 
 
 def _draw_queue(page: Page, reader: TaskReader) -> None:

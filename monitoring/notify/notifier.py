@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.backoff import doubled
 from core.errors import NotificationError
 from core.journal import is_cancelled
 from core.lease import Leases
@@ -155,7 +156,7 @@ class Notifier:
         except NotificationError as error:
             self._failures += 1
             self.failed += 1
-            self._next_post = now + _pause(self._failures)
+            self._next_post = now + doubled(_FIRST_PAUSE, self._failures, _LONGEST_PAUSE)
             for identifier, event in news.items():
                 self._ledger.notifications.failed(identifier, event, name, now, error.message)
             if self._failures == 1:
@@ -185,12 +186,7 @@ def _again(note: Notification | None) -> float:
     """When to try again, in seconds since the epoch."""
     if note is None or not note.attempts:
         return 0.0
-    return note.tried + _pause(note.attempts)
-
-
-def _pause(failures: int) -> float:
-    """Seconds until the next attempt, after so many failures in a row."""
-    return min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 20), _LONGEST_PAUSE)
+    return note.tried + doubled(_FIRST_PAUSE, note.attempts, _LONGEST_PAUSE)
 
 
 def _lives(alarm: Alarm, now: float) -> bool:

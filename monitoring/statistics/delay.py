@@ -13,11 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.statistics.detector import BETS, bets_beyond
+from monitoring.statistics.detector import BETS, MOST_BASELINE, bets_beyond
+from monitoring.statistics.level import PRIOR
 
 STREAMS: Final = 200
-_JEFFREYS: Final = 0.5
-_MOST_BASELINE: Final = 0.995
 _ENOUGH: Final = 0.9
 """Share of the streams that must have raised their alarm before a simulation ends."""
 
@@ -73,8 +72,8 @@ def _simulate(
     open_streams = np.arange(len(bad))
     for number in range(1, longest + 1):
         disagrees = rng.random(len(open_streams)) >= agreement
-        expected = 1 - (bad + _JEFFREYS) / (total + 2 * _JEFFREYS) if baseline is None else np.full(len(bad), baseline)
-        m = np.minimum(expected, _MOST_BASELINE)
+        expected = 1 - (bad + PRIOR) / (total + 2 * PRIOR) if baseline is None else np.full(len(bad), baseline)
+        m = np.minimum(expected, MOST_BASELINE)
         gain = np.where(disagrees, m / (1 - m), -1.0)
         sums = (1 + bets * gain[:, None]) * (sums + 1)
         bad, total = bad + disagrees, total + 1

@@ -34,7 +34,7 @@ BETS: Final = (0.03, 0.06, 0.12, 0.25, 0.5)
 """Shares of the largest bet 1/(1 - m). A drop by d is best bet on with the share d/m; one that is up to one and a half
 times too large or too small grows four fifths as fast, so each serves drops from 0.7 to 1.4 of its own."""
 _LARGEST: Final = 0.9
-_MOST_BASELINE: Final = 0.995
+MOST_BASELINE: Final = 0.995
 _HUGE: Final = 1e200
 
 
@@ -98,7 +98,7 @@ class Detector(msgspec.Struct, omit_defaults=True):
             size = len(self.bets)
             self.sums, self.cusums, self.starts = [0.0] * size, [1.0] * size, [mark] * size
         sums, cusums, starts = self.sums, self.cusums, self.starts
-        m = min(baseline, _MOST_BASELINE)
+        m = min(baseline, MOST_BASELINE)
         gain = weight * (m - agrees) / (1 - m)
         for i, bet in enumerate(self.bets):
             factor = 1 + bet * gain

@@ -29,7 +29,7 @@ from typing import Final
 import msgspec
 
 MOST_STRATA: Final = 8
-_PRIOR: Final = 0.5
+PRIOR: Final = 0.5
 _NOTHING: Final = (0.0, 0.0)
 _STRENGTH: Final = 10.0  # comparisons by which what was validated of a class is drawn to the mean
 _EVERY: Final = 250
@@ -59,7 +59,7 @@ class Level(msgspec.Struct):
     def expected(self, label: str) -> float:
         """The agreement to be expected of the next comparison of a class, in (0, 1)."""
         bad, total = self.counts.get(self.strata.get(label, 0), _NOTHING)
-        return 1 - (bad + _PRIOR) / (total + 2 * _PRIOR)
+        return 1 - (bad + PRIOR) / (total + 2 * PRIOR)
 
     def learn(self, label: str, agrees: float, weight: float, number: int) -> None:
         """Take the comparison `number`, after `expected` was asked; nothing while held. `agrees` is in [0, 1]."""

@@ -112,8 +112,8 @@ class Limiter:
                 self._scopes.wake(scope)
             obstacle = scope.admit(tokens, now)
             if obstacle is not None:
-                if scope is not scopes[0]:
-                    scopes[0].give_back(tokens)
+                for earlier in scopes[: scopes.index(scope)]:
+                    earlier.give_back(tokens)
                 raise self._refusal(scopes, scope, obstacle, tokens)
         return Grant(scopes, tokens, self._scopes.wake)
 

@@ -11,8 +11,6 @@ import msgspec
 import pytest
 import redis
 
-from core.archive import Archive
-from core.archiver import Archiver
 from core.ids import mint
 from core.journal import Journal
 from core.ledger import Ledger
@@ -25,7 +23,7 @@ from monitoring.reader import TaskReader
 from monitoring.rules import rules_of
 from monitoring.state import TaskState
 from tests.support.monitoring_world import LABELS, World, task_settings
-from tests.support.reading import Source, reading, stored, until
+from tests.support.reading import Source, archive_all, reading, stored, until
 
 RULES = rules_of(task_settings())
 DAY = 86_400.0
@@ -63,13 +61,7 @@ class House:
         await self.source.ship(records)
 
     async def archive(self) -> None:
-        archiver = Archiver(self.journal, Archive(self.archive_url, self.ledger), self.ledger, flush_seconds=0.05)
-        task = asyncio.create_task(archiver.run())
-        try:
-            assert await archiver.drain(20)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await archive_all(self.journal, self.ledger, self.archive_url)
 
     def reading(self, **options):
         return reading(self.redis_url, self.ledger, archive_url=self.archive_url, drift_window=0, **options)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 import pytest
 import redis
 
-from core.archive import Archive
-from core.archiver import Archiver
 from core.journal import Journal
 from core.ledger import Ledger
 from core.records import Comparison, Exchange
 from tests.support.monitoring_world import World
-from tests.support.reading import STREAMS, Source, counted, reading, stored, until
+from tests.support.reading import STREAMS, Source, archive_all, counted, reading, stored, until
 
 EVERYTHING = "9999999999999-0"
 
@@ -33,13 +30,7 @@ class House:
         self.redis_url, self.journal, self.ledger, self.archive_url = redis_url, journal, ledger, archive_url
 
     async def archive(self) -> None:
-        archiver = Archiver(self.journal, Archive(self.archive_url, self.ledger), self.ledger, flush_seconds=0.05)
-        task = asyncio.create_task(archiver.run())
-        try:
-            assert await archiver.drain(20)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await archive_all(self.journal, self.ledger, self.archive_url)
 
     async def archive_and_trim(self) -> None:
         await self.archive()

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
+from core.archive import Archive
+from core.archiver import Archiver
 from core.journal import Journal, stream_name
 from core.lease import Leases
 from core.ledger import Ledger
@@ -44,6 +46,17 @@ class Source:
     async def ship_again(self) -> None:
         for before, end, batches in self.shipped:
             assert await self.journal.ship(self.name, before, end, batches) == end
+
+
+async def archive_all(journal: Journal, ledger: Ledger, archive_url: str) -> None:
+    """Archive what the journal holds."""
+    archiver = Archiver(journal, Archive(archive_url, ledger), ledger, flush_seconds=0.05)
+    task = asyncio.create_task(archiver.run())
+    try:
+        assert await archiver.drain(20)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

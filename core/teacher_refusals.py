@@ -9,6 +9,8 @@ from typing import Final
 
 import httpx
 
+from core.backoff import doubled
+
 _FIRST_PAUSE: Final = 0.5  # seconds; doubles with every attempt
 _LONGEST_PAUSE: Final = 30.0
 _LONGEST_RETRY_AFTER: Final = 120.0
@@ -16,7 +18,7 @@ _LONGEST_RETRY_AFTER: Final = 120.0
 
 def pause_before(attempt: int) -> float:
     """Seconds before another attempt: doubling, with jitter, lest calls that failed together return together."""
-    longest = min(_FIRST_PAUSE * 2.0 ** (attempt - 1), _LONGEST_PAUSE)
+    longest = doubled(_FIRST_PAUSE, attempt, _LONGEST_PAUSE)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
